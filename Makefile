@@ -1,0 +1,45 @@
+# Every target sets up what it needs in .venv; `make` alone lists them.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format serve notebooks bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(SETUP): pyproject.toml profiler/pyproject.toml constraints.txt
+	$(PY) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet -c constraints.txt -e ./profiler -e '.[dev]'
+	@touch $@
+
+setup: $(SETUP) ## make the virtual environment
+
+demo: $(SETUP) ## run the main job: profile a real service, train, detect, price
+	$(BIN)/metercast demo
+
+test: $(SETUP) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(SETUP) ## check style, types and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(SETUP) ## put the code into its one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+serve: $(SETUP) ## start API, engine and dashboard
+	$(BIN)/metercast serve
+
+notebooks: $(SETUP) ## execute the notebooks
+	$(BIN)/python -m pytest tests/notebooks
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Forecasters, detectors and what they need; imports nothing else of ours."""

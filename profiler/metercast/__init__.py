@@ -1,0 +1,1 @@
+"""Meter a running program by the micro-operation."""

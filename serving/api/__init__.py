@@ -1,0 +1,1 @@
+"""The HTTP face: the app is wired here, one router a resource."""

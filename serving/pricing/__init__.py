@@ -1,0 +1,1 @@
+"""Rates usage under a plan: Decimal in, Decimal out, no clock and no I/O."""
