@@ -1,1 +1,1 @@
-"""The real-time engine: one pure step, its state and the worker that commits both."""
+"""The real-time engine: log in, windows out, one pure step in between."""

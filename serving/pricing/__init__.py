@@ -1,1 +1,1 @@
-"""Rates usage under a plan: Decimal in, Decimal out, no clock and no I/O."""
+"""Usage and a plan in, invoice lines out: Decimal throughout, no clock, no files, no imports from outside."""

@@ -1,0 +1,151 @@
+"""LSTM: one network for all series, direct quantiles of every step, errors as dependent as they were in the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.contracts import LEVELS, Forecast, State
+from models.dependence import Dependence, estimate, sample_levels, scores
+from models.forecasters.lstm_data import Shape, examples
+from models.forecasters.lstm_network import LstmNetwork
+from models.panel import Panel
+from models.quantiles import empirical, tidy, value_at
+
+Array = NDArray[np.float64]
+PATHS = 400
+ORIGINS = 4
+
+Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
+"""Fits a network in place to a panel."""
+
+
+@dataclass(frozen=True, slots=True)
+class LstmConfig:
+    """Sizes and training of the LSTM; ``context_seasons`` bounds the context, which history may shorten."""
+
+    hidden: int = 64
+    layers: int = 1
+    context_seasons: int = 7
+    batch_size: int = 256
+    steps: int = 600
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+class NotTrainedError(RuntimeError):
+    """The LSTM was asked for a forecast before it was trained."""
+
+
+class Lstm:
+    """A global LSTM; `fit` needs a trainer, as `training.fit` gives it, while a restored model only forecasts."""
+
+    name: ClassVar[str] = "lstm"
+
+    def __init__(self, config: LstmConfig | None = None, trainer: Trainer | None = None) -> None:
+        self._config = config or LstmConfig()
+        self._trainer = trainer
+        self._network: LstmNetwork | None = None
+        self._shape: Shape | None = None
+        self._dependence = Dependence()
+
+    def fit(self, panel: Panel, horizon: int) -> Self:
+        """Train on the panel; raises NotTrainedError without a trainer. Returns itself."""
+        if self._trainer is None:
+            raise NotTrainedError("the LSTM has no trainer; train it with `metercast train` and load its bundle")
+        config = self._config
+        shape = shape_for(panel, horizon, config)
+        torch.manual_seed(config.seed)
+        network = LstmNetwork(shape.context, shape.patch, config.hidden, config.layers)
+        self._trainer(network, panel, shape, config)
+        self._network, self._shape = network.eval(), shape
+        self._dependence = self._measured(panel, shape)
+        return self
+
+    def forecast(self, panel: Panel, horizon: int) -> Forecast:
+        """Quantiles of the next windows; totals from sample paths."""
+        steps = self._steps(panel, horizon)
+        totals = self._sample(steps, panel, PATHS, seed=0).sum(axis=2)
+        return Forecast(LEVELS, steps, tidy(empirical(totals)))
+
+    def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
+        """Sample futures of shape (count, series, horizon)."""
+        return self._sample(self._steps(panel, horizon), panel, count, seed)
+
+    def state(self) -> State:
+        """Sizes, dependence and weights; raises NotTrainedError before training."""
+        network, shape = self._trained()
+        document = {
+            "config": asdict(self._config),
+            "shape": asdict(shape),
+            "dependence": asdict(self._dependence),
+        }
+        return State(document, {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()})
+
+    @classmethod
+    def restore(cls, state: State) -> Self:
+        """The model that `state` described."""
+        document: Mapping[str, Any] = state.document
+        model = cls(LstmConfig(**document["config"]))
+        shape = model._shape = Shape(**document["shape"])
+        network = LstmNetwork(shape.context, shape.patch, model._config.hidden, model._config.layers)
+        network.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in state.arrays.items()})
+        model._network = network.eval()
+        model._dependence = Dependence(**document["dependence"])
+        return model
+
+    def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
+        levels = sample_levels(self._dependence, panel.tenants, steps.shape[1], count, seed)
+        return value_at(steps, levels)
+
+    def _steps(self, panel: Panel, horizon: int) -> Array:
+        """Quantiles of shape (series, horizon, levels); beyond the trained horizon medians stand in as history."""
+        _, shape = self._trained()
+        parts: list[Array] = []
+        values, done = panel.values, 0
+        while done < horizon:
+            seen = Panel(
+                panel.series, panel.tenants, panel.resources, values, panel.start_ns, panel.window_ns, panel.season
+            )
+            block = self._block(seen, shape)
+            parts.append(block)
+            values = np.concatenate([values, block[:, :, LEVELS.index(0.5)]], axis=1)
+            done += shape.horizon
+        return np.concatenate(parts, axis=1)[:, :horizon]
+
+    @torch.no_grad()
+    def _block(self, panel: Panel, shape: Shape) -> Array:
+        network, _ = self._trained()
+        rows = np.arange(len(panel.series))
+        batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
+        out = network(batch.context, batch.steps).double().numpy()
+        return tidy(out * batch.scale[:, :, None] + batch.level[:, :, None])
+
+    def _measured(self, panel: Panel, shape: Shape) -> Dependence:
+        """The dependence of errors at the last origins; on data trained on, hence of shape, not of size."""
+        found = []
+        for back in range(ORIGINS, 0, -1):
+            cut = panel.windows - back * shape.horizon
+            if cut >= shape.patch:
+                actual = panel.values[:, cut : cut + shape.horizon]
+                found.append(scores(actual, self._steps(panel.until(cut), shape.horizon)))
+        return estimate(np.stack(found), panel.tenants) if found else Dependence()
+
+    def _trained(self) -> tuple[LstmNetwork, Shape]:
+        if self._network is None or self._shape is None:
+            raise NotTrainedError("the LSTM has not been trained; train it with `metercast train`")
+        return self._network, self._shape
+
+
+def shape_for(panel: Panel, horizon: int, config: LstmConfig) -> Shape:
+    """Sizes that fit a panel: at most half of it is context, in whole patches; at most a third is the horizon."""
+    season = panel.season
+    reach = max(1, min(horizon, panel.windows // 3))
+    patch = max(1, season // 6) if season >= 6 else 1
+    longest = max(patch, min(config.context_seasons * season, panel.windows // 2))
+    return Shape(longest // patch * patch, reach, patch, season)

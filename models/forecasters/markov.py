@@ -1,0 +1,230 @@
+"""Markov: chains over quantile bins (last window, same window last season, phase), and a regime of standing still.
+
+A series that stands exactly still, as one that is switched off does, goes on standing still with a probability learnt
+from how long it has stood so: a semi-Markov regime beside the chains. Counts of one series are shrunk to those of all,
+so a new series starts from what the others do, and nothing needs training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contracts import LEVELS, Forecast, State
+from models.dependence import Dependence, estimate, sample_levels, scores
+from models.forecasters.markov_states import (
+    BINS,
+    POINTS,
+    SPANS,
+    Binned,
+    binned,
+    pair_counts,
+    phase_counts,
+    span_of,
+    standing,
+)
+from models.panel import Panel
+from models.quantiles import empirical, tidy, value_at
+
+Array = NDArray[np.float64]
+PATHS = 400
+SHRINKAGE = 10.0
+"""The pooled counts weigh as much as so many windows of the series itself."""
+
+ORIGINS = 4
+"""Past origins at which the dependence of errors is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What all series say: transitions, weights of the three experts, and the chance to go on standing still."""
+
+    last: Array
+    seasonal: Array
+    weights: Array
+    staying: Array
+
+
+class Markov:
+    """A mixture of Markov chains with a regime of standing still; see the module's docstring."""
+
+    name: ClassVar[str] = "markov"
+
+    def __init__(self) -> None:
+        self._pooled: Pooled | None = None
+        self._dependence = Dependence()
+
+    def fit(self, panel: Panel, horizon: int) -> Self:
+        """Learn the pooled counts and the dependence of errors; returns itself."""
+        self._pooled = _pool(panel)
+        reach = max(1, min(horizon, panel.windows // (ORIGINS + 2)))
+        found = []
+        for back in range(ORIGINS, 0, -1):
+            cut = panel.windows - back * reach
+            if cut >= 2:
+                found.append(scores(panel.values[:, cut : cut + reach], self._steps(panel.until(cut), reach)))
+        if found:
+            self._dependence = estimate(np.stack(found), panel.tenants)
+        return self
+
+    def forecast(self, panel: Panel, horizon: int) -> Forecast:
+        """Quantiles of the next windows; totals from sample paths."""
+        steps = self._steps(panel, horizon)
+        totals = self._sample(steps, panel, PATHS, seed=0).sum(axis=2)
+        return Forecast(LEVELS, steps, tidy(empirical(totals)))
+
+    def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
+        """Sample futures of shape (count, series, horizon)."""
+        return self._sample(self._steps(panel, horizon), panel, count, seed)
+
+    def state(self) -> State:
+        """The pooled counts and the dependence."""
+        dependence = self._dependence
+        document = {"level": dependence.level, "memory": dependence.memory, "common": dependence.common}
+        pooled = self._pooled
+        if pooled is None:
+            return State(document, {})
+        arrays = {
+            "last": pooled.last,
+            "seasonal": pooled.seasonal,
+            "weights": pooled.weights,
+            "staying": pooled.staying,
+        }
+        return State(document, arrays)
+
+    @classmethod
+    def restore(cls, state: State) -> Self:
+        """The model that `state` described."""
+        model = cls()
+        model._dependence = Dependence(**{key: float(state.document[key]) for key in ("level", "memory", "common")})
+        if state.arrays:
+            model._pooled = Pooled(**{key: np.asarray(value, dtype=np.float64) for key, value in state.arrays.items()})
+        return model
+
+    def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
+        levels = sample_levels(self._dependence, panel.tenants, steps.shape[1], count, seed)
+        return value_at(steps, levels)
+
+    def _steps(self, panel: Panel, horizon: int) -> Array:
+        pooled = self._pooled if self._pooled is not None else _pool(panel)
+        bins = binned(panel.values)
+        moving = _moving(panel, bins, pooled, horizon)
+        still, value = _still(panel.values, pooled, horizon)
+        return _mixed(bins.points, moving, still, value)
+
+
+def _phases(panel: Panel, first: int, count: int) -> NDArray[np.int64]:
+    """Phase within the season of windows counted from the epoch, so that it does not depend on where a panel starts."""
+    start = panel.start_ns // panel.window_ns
+    return np.asarray((start + first + np.arange(count)) % panel.season, dtype=np.int64)
+
+
+def _pool(panel: Panel) -> Pooled:
+    states = binned(panel.values).states
+    season = min(panel.season, max(1, states.shape[1] - 1))
+    last = _normal(pair_counts(states[:, :-1], states[:, 1:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
+    seasonal = _normal(pair_counts(states[:, :-season], states[:, season:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
+    return Pooled(last, seasonal, _weights(states, panel, last, seasonal, season), _staying(panel.values))
+
+
+def _weights(states: NDArray[np.int64], panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
+    """Weights of the three experts by expectation-maximisation on one-step probabilities of all series."""
+    if states.shape[1] <= season + 1:
+        return np.array([0.7, 0.1, 0.2])
+    now, before, earlier = states[:, season:], states[:, season - 1 : -1], states[:, :-season]
+    phases = phase_counts(states, _phases(panel, 0, states.shape[1]), panel.season)
+    base = _normal(phases.sum(axis=1) + 1e-3)
+    row = np.arange(len(states))[:, None]
+    at = _phases(panel, season, now.shape[1])[None, :]
+    # Without the window itself, or the phase would be praised for remembering what it is asked.
+    others = phases[row, at, now] - 1 + SHRINKAGE / 2 * base[row, now]
+    own = others / (phases.sum(axis=2)[row, at] - 1 + SHRINKAGE / 2)
+    valid = (now >= 0) & (before >= 0) & (earlier >= 0)
+    chance = np.stack([last[before, now], seasonal[earlier, now], own])[:, valid] + 1e-9
+    weights = np.full(3, 1 / 3)
+    for _ in range(30):
+        share = weights[:, None] * chance
+        weights = (share / share.sum(axis=0)).mean(axis=1) if share.size else weights
+    return weights
+
+
+def _staying(values: Array) -> Array:
+    """Chance that a spell of standing still goes on one more window, by its length so far, over all series."""
+    still = standing(values)
+    span = span_of(still[:, :-1])
+    goes_on = still[:, 1:] > 0
+    known = np.isfinite(values[:, 1:]) & np.isfinite(values[:, :-1])
+    total = np.bincount(span[known], minlength=len(SPANS) + 1)
+    stayed = np.bincount(span[known & goes_on], minlength=len(SPANS) + 1)
+    return np.asarray((stayed + 0.5) / (total + 1.0), dtype=np.float64)
+
+
+def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
+    """Probabilities of every state at every step to come by the three experts: (series, horizon, BINS)."""
+    states, season = bins.states, panel.season
+    width = states.shape[1]
+    last = _shrunk(pair_counts(states[:, :-1], states[:, 1:], BINS), pooled.last)
+    lag = min(season, max(1, width - 1))
+    seasonal = _shrunk(pair_counts(states[:, :-lag], states[:, lag:], BINS), pooled.seasonal)
+    base = np.stack([(states == state).mean(axis=1) for state in range(BINS)], axis=1) + 1e-6
+    phases = phase_counts(states, _phases(panel, 0, width), season)
+    phase = _normal(phases + SHRINKAGE / 2 * _normal(base)[:, None, :])
+    at = _phases(panel, width, horizon)
+    belief = _one_hot(_last_known(states))
+    known = [_one_hot(states[:, width - lag + step]) for step in range(min(lag, horizon))]
+    out = np.empty((len(states), horizon, BINS))
+    for step in range(horizon):
+        before = known[step] if step < len(known) else out[:, step - lag]
+        from_last = np.einsum("sa,sab->sb", belief, last)
+        from_season = np.einsum("sa,sab->sb", before, seasonal)
+        experts = (from_last, from_season, phase[:, at[step]])
+        out[:, step] = sum(weight * expert for weight, expert in zip(pooled.weights, experts, strict=True))
+        belief = out[:, step] = out[:, step] / out[:, step].sum(axis=1, keepdims=True)
+    return out
+
+
+def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
+    """Chance of still standing at every step (series, horizon), and the value stood at (series)."""
+    filled = np.nan_to_num(values[:, -1])
+    spell = standing(values)[:, -1]
+    ages = spell[:, None] + np.arange(horizon)[None, :]
+    chance = np.where(spell[:, None] > 0, np.cumprod(pooled.staying[span_of(ages)], axis=1), 0.0)
+    return chance, filled
+
+
+def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
+    """Quantiles of: with chance ``still`` the same value, else a point of a state drawn by ``moving``."""
+    series, horizon = still.shape
+    values = np.concatenate([points.reshape(series, -1), value[:, None]], axis=1)
+    mass = np.repeat(moving / POINTS, POINTS, axis=2) * (1 - still)[:, :, None]
+    mass = np.concatenate([mass, still[:, :, None]], axis=2)
+    order = np.argsort(values, axis=1, kind="stable")
+    values = np.take_along_axis(values, order, axis=1)
+    total = np.cumsum(np.take_along_axis(mass, np.broadcast_to(order[:, None, :], mass.shape), axis=2), axis=2)
+    place = np.stack([(total < level - 1e-9).sum(axis=2) for level in LEVELS], axis=2)
+    place = np.minimum(place, values.shape[1] - 1)
+    return tidy(
+        np.take_along_axis(np.broadcast_to(values[:, None, :], (series, horizon, values.shape[1])), place, axis=2)
+    )
+
+
+def _last_known(states: NDArray[np.int64]) -> NDArray[np.int64]:
+    index = np.where(states >= 0, np.arange(states.shape[1]), -1).max(axis=1)
+    return np.where(index >= 0, states[np.arange(len(states)), index], 0)
+
+
+def _one_hot(states: NDArray[np.int64]) -> Array:
+    """Certainty of a state; an even belief where it is missing."""
+    hot = np.eye(BINS)[np.maximum(states, 0)]
+    return np.where((states >= 0)[:, None], hot, 1.0 / BINS)
+
+
+def _shrunk(counts: Array, pooled: Array) -> Array:
+    return _normal(counts + SHRINKAGE * pooled[None])
+
+
+def _normal(counts: Array) -> Array:
+    return np.asarray(counts / counts.sum(axis=-1, keepdims=True), dtype=np.float64)

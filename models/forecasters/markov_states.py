@@ -1,0 +1,75 @@
+"""States of the Markov model: quantile bins of a series, one bin for zero alone, and how long it has stood still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+States = NDArray[np.int64]
+
+BINS = 9
+POINTS = 5
+"""Representative values of a bin."""
+
+SPANS = np.array([1, 2, 4, 8, 16, 32, 64, 128])
+"""Spells of standing still are told apart by these lengths, in windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binned:
+    """States (series, windows), -1 where missing, and the values that stand for each state (series, BINS, POINTS)."""
+
+    states: States
+    points: Array
+
+
+def binned(values: Array) -> Binned:
+    """Bin every series by its own positive quantiles; state 0 is zero, states 1 to BINS - 1 rise with the value."""
+    known = np.isfinite(values)
+    positive = known & (values > 0)
+    inner = np.linspace(0, 1, BINS)
+    with np.errstate(all="ignore"):
+        masked = np.where(positive, values, np.nan)
+        empty = ~positive.any(axis=1)
+        masked[empty, 0] = 0.0
+        edges = np.nanquantile(masked, inner, axis=1).T
+        fine = np.nanquantile(masked, (np.arange((BINS - 1) * POINTS) + 0.5) / ((BINS - 1) * POINTS), axis=1).T
+    states = 1 + (values[:, :, None] > edges[:, None, 1:-1]).sum(axis=2)
+    states = np.where(values <= 0, 0, states)
+    points = np.concatenate([np.zeros((len(values), 1, POINTS)), fine.reshape(len(values), BINS - 1, POINTS)], axis=1)
+    return Binned(np.where(known, states, -1), points)
+
+
+def standing(values: Array) -> States:
+    """For how many windows each value has stood exactly still, 0 for one that just changed; shape of ``values``."""
+    same = np.zeros(values.shape, dtype=bool)
+    same[:, 1:] = values[:, 1:] == values[:, :-1]
+    index = np.arange(values.shape[1])
+    last_change = np.maximum.accumulate(np.where(same, 0, index), axis=1)
+    return index - last_change
+
+
+def span_of(still: States) -> States:
+    """Which span of `SPANS` a spell is in; 0 for none."""
+    return np.searchsorted(SPANS, still, side="right")
+
+
+def pair_counts(before: States, after: States, size: int) -> Array:
+    """How often state a was followed by b in each series: (series, windows) pairs -> (series, size, size)."""
+    count = len(before)
+    valid = (before >= 0) & (after >= 0)
+    row = np.broadcast_to(np.arange(count)[:, None], before.shape)
+    flat = (row * size + before) * size + after
+    return np.bincount(flat[valid], minlength=count * size * size).reshape(count, size, size).astype(np.float64)
+
+
+def phase_counts(states: States, phases: States, season: int) -> Array:
+    """How often each state occurred at each phase of the season: (series, season, BINS)."""
+    count = len(states)
+    valid = states >= 0
+    row = np.broadcast_to(np.arange(count)[:, None], states.shape)
+    flat = (row * season + phases[None, :]) * BINS + states
+    return np.bincount(flat[valid], minlength=count * season * BINS).reshape(count, season, BINS).astype(np.float64)

@@ -1,0 +1,15 @@
+"""The forecasters that commands, configurations and bundles may name."""
+
+from __future__ import annotations
+
+from models.contracts import Forecaster
+from models.forecasters.lstm import Lstm
+from models.forecasters.markov import Markov
+from models.forecasters.seasonal_naive import SeasonalNaive
+
+FORECASTERS: dict[str, type[Forecaster]] = {
+    "seasonal-naive": SeasonalNaive,
+    "markov": Markov,
+    "lstm": Lstm,
+}
+"""Name -> class; to add a forecaster, write its file and add its line."""

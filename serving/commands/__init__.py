@@ -1,0 +1,1 @@
+"""Subcommands of `metercast` that the serving room owns, one a file."""

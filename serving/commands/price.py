@@ -1,0 +1,98 @@
+"""`metercast price`: the invoice lines of usage in a file under a plan."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from features.usage_files import UsageFileError, read_usage
+from serving.plan_files import PlanError, load_plan
+from serving.pricing.rate import Invoice, rate
+from serving.pricing.usage import Period
+from serving.usage_records import usage_records
+
+WINDOW_NS = 1_000_000_000
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="metercast price", description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="plan file (YAML)")
+    parser.add_argument("--usage", type=Path, required=True, help="events or windows: Parquet, CSV, JSON or NDJSON")
+    parser.add_argument("--user", help="only this user's usage")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    args = parser.parse_args(argv)
+    try:
+        plan = load_plan(args.plan)
+        windows = read_usage(args.usage)
+    except (PlanError, UsageFileError) as error:
+        print(f"metercast price: {error}", file=sys.stderr)
+        return 2
+    if args.user is not None:
+        windows = windows.filter(pl.col("user_id") == args.user)
+        if windows.is_empty():
+            print(f"metercast price: {args.usage} has no usage of user {args.user!r}", file=sys.stderr)
+            return 2
+    if windows.is_empty():
+        print(f"metercast price: {args.usage} holds no usage", file=sys.stderr)
+        return 2
+    starts = windows["window_start"].cast(pl.Int64)
+    period = Period(int(starts.min()), int(starts.max()) + WINDOW_NS)  # type: ignore[arg-type]
+    invoices = {
+        user: rate(plan, usage_records(windows.filter(pl.col("user_id") == user), WINDOW_NS), period)
+        for user in windows["user_id"].unique().sort().to_list()
+    }
+    if args.json:
+        print(json.dumps({"plan": plan.id, "version": plan.version, "invoices": _documents(invoices)}, indent=2))
+    else:
+        _show(invoices)
+    return 0
+
+
+def invoice_document(invoice: Invoice) -> dict[str, Any]:
+    """An invoice as JSON: money as decimal strings."""
+    return {
+        "currency": invoice.currency,
+        "total": str(invoice.total),
+        "lines": [
+            {
+                "id": line.id,
+                "description": line.description,
+                "kind": line.kind,
+                "meter": line.meter,
+                "quantity": f"{line.quantity.normalize():f}",
+                "formula": line.formula,
+                "preciseAmount": f"{line.precise_amount.normalize():f}",
+                "amount": str(line.amount),
+                "parts": [
+                    {"operationID": operation, "microOperationType": micro, "amount": str(amount)}
+                    for (operation, micro), amount in line.parts.items()
+                ],
+            }
+            for line in invoice.lines
+        ],
+    }
+
+
+def _documents(invoices: dict[str, Invoice]) -> list[dict[str, Any]]:
+    return [{"userID": user} | invoice_document(invoice) for user, invoice in invoices.items()]
+
+
+def _show(invoices: dict[str, Invoice]) -> None:
+    table = Table("user", "line", "quantity", "formula", "amount")
+    for column in (2, 4):
+        table.columns[column].justify = "right"
+    for user, invoice in invoices.items():
+        for line in invoice.lines:
+            quantity = line.quantity.quantize(Decimal("0.000001")).normalize()
+            table.add_row(user, line.description, f"{quantity:f}", line.formula, f"{line.amount} {invoice.currency}")
+        table.add_row(user, "total", "", "", f"{invoice.total} {invoice.currency}", style="bold", end_section=True)
+    Console().print(table)

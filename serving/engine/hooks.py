@@ -1,0 +1,16 @@
+"""What may be hung into the engine: code that sees windows as they close, inside the transaction that closes them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Protocol
+
+import polars as pl
+
+
+class WindowHook(Protocol):
+    """Sees closed windows and keeps its state in tables of the same database, so that both commit together."""
+
+    def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+        """Take in windows of one length (columns of `features.windows.SCHEMA`); an error undoes the whole step."""
+        ...

@@ -1,0 +1,226 @@
+"""The predictive bill: sample futures of usage, each priced through the plan, told as a distribution of money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.series import all_series
+from models.contracts import LEVELS
+from models.panel import Panel
+from serving.champion import ChampionWatch
+from serving.forecasting import NANOSECONDS, Model, model_in_force, sample_futures, usage_panel
+from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
+from serving.pricing.plan import Plan
+from serving.storage.history import History
+
+SEED = 20_240
+
+
+class Sources(Protocol):
+    """What an estimate rests on; the running platform is one."""
+
+    @property
+    def history(self) -> History:
+        """Closed windows of usage."""
+        ...
+
+    @property
+    def champion(self) -> ChampionWatch:
+        """The model in force."""
+        ...
+
+    @property
+    def plans(self) -> Mapping[str, Plan]:
+        """Price plans by their id."""
+        ...
+
+
+class UnknownPlanError(KeyError):
+    """No plan of that id; the message lists those there are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Whose bill, over which period, as seen at which moment; all times in Unix nanoseconds."""
+
+    user: str
+    start_ns: int
+    end_ns: int
+    now_ns: int
+    window_s: int
+    paths: int = 1_000
+    budget: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a period that ends before it starts or before now, or too few paths."""
+        if not self.start_ns < self.end_ns:
+            raise ValueError(f"the period ends at {_iso(self.end_ns)}, not after its start {_iso(self.start_ns)}")
+        if not 10 <= self.paths <= 100_000:
+            raise ValueError(f"{self.paths} sample paths; between 10 and 100000 are allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class Futures:
+    """Usage of the period so far and at its end on every sample path: (columns) and (paths, columns)."""
+
+    columns: tuple[UsageColumn, ...]
+    so_far: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    data_until_ns: int
+    model: Model
+
+
+def estimate(sources: Sources, request: Request, plan_ids: Sequence[str]) -> dict[str, Any]:
+    """The bill at period end under each plan, from the same sample paths, as one document.
+
+    Raises UnknownPlanError, and TooLittleHistoryError when there is too little usage to look that far ahead.
+    """
+    plans = [_plan(sources.plans, plan_id) for plan_id in plan_ids]
+    futures = usage_futures(sources, request)
+    costs = [rate_paths(plan, futures.columns, futures.ends) for plan in plans]
+    document = {
+        "user": request.user,
+        "period": {"start": _iso(request.start_ns), "end": _iso(request.end_ns)},
+        "now": _iso(request.now_ns),
+        "data_until": _iso(futures.data_until_ns),
+        "model": futures.model.describe(),
+        "paths": request.paths,
+        "estimates": [_one(plan, futures, cost, request) for plan, cost in zip(plans, costs, strict=True)],
+    }
+    if len(plans) > 1:
+        document["comparison"] = compare(plans, costs)
+    return document
+
+
+def usage_futures(sources: Sources, request: Request) -> Futures:
+    """Usage of the user's series at period end on every sample path: what was metered plus what is to come."""
+    model = model_in_force(sources.champion)
+    panel = usage_panel(sources.history, model.window_s or request.window_s, request.now_ns, request.user)
+    window_ns = panel.window_ns
+    until_ns = int(panel.times_ns(1)[-1])
+    columns, so_far = metered(sources.history, panel, request, until_ns)
+    horizon = max(0, -(-(request.end_ns - until_ns) // window_ns))
+    ends = np.repeat(so_far[None, :], request.paths, axis=0)
+    if horizon:
+        futures = sample_futures(model, panel, horizon, request.paths, SEED).sum(axis=2)
+        place = {column: index for index, column in enumerate(columns)}
+        for row, name in enumerate(panel.series):
+            ends[:, place[_column(name)]] += futures[:, row]
+    return Futures(columns, so_far, np.rint(ends), until_ns, model)
+
+
+def metered(
+    history: History, panel: Panel, request: Request, until_ns: int
+) -> tuple[tuple[UsageColumn, ...], NDArray[np.float64]]:
+    """Columns of all series of the period or of the panel, and their sums from the period's start to ``until_ns``."""
+    window_s = panel.window_ns // NANOSECONDS
+    frame = history.windows(window_s, request.start_ns, until_ns, user=request.user)
+    sums: dict[UsageColumn, float] = {_column(name): 0.0 for name in panel.series}
+    if not frame.is_empty():
+        totals = all_series(frame, panel.window_ns).group_by("series").agg(pl.col("value").sum())
+        sums |= {_column(name): value for name, value in totals.iter_rows()}
+    return tuple(sums), np.array(list(sums.values()))
+
+
+def compare(plans: Sequence[Plan], costs: Sequence[PathCosts]) -> dict[str, Any]:
+    """Which plan is cheapest, how often over the paths, and what it saves in expectation against the others."""
+    if len({plan.currency for plan in plans}) > 1:
+        return {"note": "plans of different currencies are not compared"}
+    totals = [cost.totals for cost in costs]
+    wins = [0] * len(plans)
+    for bills in zip(*totals, strict=True):
+        wins[bills.index(min(bills))] += 1
+    means = [_mean(values) for values in totals]
+    best = means.index(min(means))
+    return {
+        "cheapest": plans[best].id,
+        "probability": wins[best] / len(totals[best]),
+        "expected": {plan.id: str(_cents(mean)) for plan, mean in zip(plans, means, strict=True)},
+        "saving": str(_cents(min(mean for i, mean in enumerate(means) if i != best) - means[best])),
+    }
+
+
+def _one(plan: Plan, futures: Futures, cost: PathCosts, request: Request) -> dict[str, Any]:
+    now = rate_paths(plan, futures.columns, futures.so_far[None, :])
+    document: dict[str, Any] = {
+        "plan": {"id": plan.id, "version": plan.version},
+        "currency": plan.currency,
+        "spend_so_far": str(_cents(now.totals[0])),
+        "expected": str(_cents(_mean(cost.totals))),
+        "quantiles": _quantiles(cost.totals),
+        "operations": _operations(now, cost),
+    }
+    if request.budget is not None:
+        over = sum(total > request.budget for total in cost.totals)
+        document["budget"] = {"amount": str(request.budget), "probability_over": over / len(cost.totals)}
+    return document
+
+
+def _operations(now: PathCosts, cost: PathCosts) -> list[dict[str, Any]]:
+    """Operations by expected cost, dearest first, each with its micro-operations, all summed path by path."""
+    operations: dict[str, list[tuple[str, list[Decimal], Decimal]]] = {}
+    for (operation, micro), paths in cost.parts.items():
+        spent = now.parts.get((operation, micro), [Decimal(0)])[0]
+        operations.setdefault(operation, []).append((micro, paths, spent))
+    rows = []
+    for operation, parts in operations.items():
+        whole = [sum(values, Decimal(0)) for values in zip(*(paths for _, paths, _ in parts), strict=True)]
+        spent = sum((spent for _, _, spent in parts), Decimal(0))
+        micros = [
+            {"microOperationType": micro} | _money(paths, part)
+            for micro, paths, part in sorted(parts, key=lambda part: -_mean(part[1]))
+        ]
+        rows.append((_mean(whole), {"operationID": operation} | _money(whole, spent) | {"microOperations": micros}))
+    return [row for _, row in sorted(rows, key=lambda pair: -pair[0])]
+
+
+def _money(paths: Sequence[Decimal], spent: Decimal) -> dict[str, Any]:
+    return {"so_far": str(_fine(spent)), "expected": str(_fine(_mean(paths)))} | {
+        "quantiles": {level: str(_fine(Decimal(value))) for level, value in _quantiles(paths).items()}
+    }
+
+
+def _quantiles(paths: Sequence[Decimal]) -> dict[str, str]:
+    """Empirical quantiles by level: the smallest amount that at least that share of the paths does not exceed."""
+    ordered = sorted(paths)
+    places = [min(len(ordered) - 1, max(0, int(np.ceil(level * len(ordered))) - 1)) for level in LEVELS]
+    return {f"{level:g}": str(ordered[place]) for level, place in zip(LEVELS, places, strict=True)}
+
+
+def _mean(values: Sequence[Decimal]) -> Decimal:
+    return sum(values, Decimal(0)) / len(values)
+
+
+def _cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"))
+
+
+def _fine(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.000001"))
+
+
+def _plan(plans: Mapping[str, Plan], plan_id: str) -> Plan:
+    if plan_id not in plans:
+        raise UnknownPlanError(f"no plan {plan_id!r}; there are {', '.join(sorted(plans)) or 'none'}")
+    return plans[plan_id]
+
+
+def _column(series: str) -> UsageColumn:
+    """The usage column of a series name ``user|operation|micro-operation type|resource``."""
+    _, operation, micro, resource = series.rsplit("|", 3)
+    return UsageColumn(operation, micro, resource)
+
+
+def _iso(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / NANOSECONDS, UTC).isoformat().replace("+00:00", "Z")

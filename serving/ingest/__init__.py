@@ -1,0 +1,1 @@
+"""The way in: bodies are decoded, checked and committed before they are acknowledged."""

@@ -1,0 +1,1 @@
+"""Charge models, one a file; the registry names them."""

@@ -1,0 +1,36 @@
+"""Volume: the tier that the total falls into prices every unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from serving.pricing.charges.tier import Tier, check_tiers, portions
+from serving.pricing.money import PRECISION
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Volume tiers; more usage can cost less, so quantiles of cost come from rated paths only."""
+
+    tiers: tuple[Tier, ...]
+    charge_at_zero: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for tiers that do not rise or are not open at the end."""
+        check_tiers(self.tiers)
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """quantity x unit price of the last tier entered + that tier's flat fee."""
+        if quantity == 0 and not self.charge_at_zero:
+            return Decimal(0)
+        tier = self._tier(quantity)
+        return PRECISION.multiply(quantity, tier.unit_price) + tier.flat_fee
+
+    def explain(self, quantity: Decimal) -> str:
+        """The product at the tier's price."""
+        tier = self._tier(quantity)
+        return f"{quantity.normalize():f} x {tier.unit_price}" + (f" + {tier.flat_fee}" if tier.flat_fee else "")
+
+    def _tier(self, quantity: Decimal) -> Tier:
+        return list(portions(self.tiers, quantity))[-1][0]

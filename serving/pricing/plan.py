@@ -1,0 +1,83 @@
+"""A price plan: meters that count usage and charges that turn counts into money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from serving.pricing.expression import Linear
+
+
+class ChargeModel(Protocol):
+    """How a quantity becomes money."""
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """The unrounded charge for a quantity >= 0 of one billing period."""
+        ...
+
+    def explain(self, quantity: Decimal) -> str:
+        """The same as a formula that a customer can check by hand."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What is counted: usage of the given micro-operations and operations (empty: all), by a linear expression.
+
+    ``meter`` names the custom units that ``units`` stands for; it is needed for them and for nothing else.
+    """
+
+    id: str
+    value: Linear
+    micro_operation_types: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    meter: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when units are counted without naming their meter, or a meter is named without units."""
+        fields = set(self.value.coefficients)
+        if self.meter and fields != {"units"}:
+            raise ValueError(f"meter {self.id!r} names the units of {self.meter!r}, so its value must count units only")
+        if not self.meter and "units" in fields:
+            raise ValueError(f"meter {self.id!r} counts units; say of which meter, e.g. meter: executions")
+
+    def takes(self, operation: str, micro_operation_type: str, meter: str) -> bool:
+        """Whether usage of this kind is counted."""
+        return (
+            (not self.micro_operation_types or micro_operation_type in self.micro_operation_types)
+            and (not self.operations or operation in self.operations)
+            and (not self.meter or meter == self.meter)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One price: a meter's sum over the period through a charge model; minimum and maximum are lines of their own.
+
+    Without a meter the quantity is 1: a flat fee.
+    """
+
+    id: str
+    description: str
+    meter: Meter | None
+    model: ChargeModel
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Prices of one version; amounts in ``currency`` (ISO 4217). A published version never changes."""
+
+    id: str
+    version: int
+    currency: str
+    description: str
+    charges: tuple[Charge, ...]
+    effective_from_ns: int = 0
+
+    def meters(self) -> Mapping[str, Meter]:
+        """The meters that charges use, by id."""
+        return {charge.meter.id: charge.meter for charge in self.charges if charge.meter is not None}

@@ -1,0 +1,1 @@
+"""Subcommands of `metercast` that the training room owns, one a file."""

@@ -1,0 +1,81 @@
+"""`metercast train`: fit, backtest and register forecasters on collected usage, and promote the best."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from training.configuration import ConfigurationError, load_configuration
+from training.data import NoDataError, panel_of_directory
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="metercast train", description=__doc__)
+    parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
+    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory of the platform")
+    parser.add_argument("--promote", action="store_true", help="make the best model champion, whatever the file says")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    args = parser.parse_args(argv)
+    try:
+        configuration = load_configuration(args.config)
+        if args.promote:
+            configuration = configuration.model_copy(update={"promote": True})
+        panel = panel_of_directory(args.data, configuration.data)
+        from training.run import train  # MLflow and Lightning take seconds to import: only once the input is right
+
+        with _progress() as bar:
+            task = bar.add_task("starting", total=1.0)
+            trained, promoted = train(
+                panel, configuration, args.data, lambda what, done: bar.update(task, description=what, completed=done)
+            )
+    except (ConfigurationError, NoDataError, ValueError) as error:
+        print(f"metercast train: {error}", file=sys.stderr)
+        return 2
+    rows = [
+        {
+            "model": one.name,
+            "version": one.version,
+            "run_id": one.run_id,
+            "train_s": round(one.train_s, 3),
+            **{key: round(value, 6) for key, value in one.backtest.accuracy.document().items()},
+        }
+        for one in trained
+    ]
+    if args.json:
+        document = {
+            "series": len(panel.series),
+            "windows": panel.windows,
+            "window_s": panel.window_ns // 1_000_000_000,
+            "models": rows,
+            "champion": next((row for row in rows if row["version"] == promoted), None),
+        }
+        print(json.dumps(document, indent=2, default=str).replace("NaN", "null"))
+    else:
+        _show(rows, promoted)
+    return 0
+
+
+def _progress() -> Progress:
+    """A bar on the error stream, on a terminal only."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _show(rows: list[dict[str, Any]], promoted: str | None) -> None:
+    figures = ("mase", "wql", "coverage", "bill_wape", "train_s")
+    table = Table(
+        "model", "version", *figures, "", title="Backtest: lower is better, coverage of P10-P90 should be 0.80"
+    )
+    for row in rows:
+        crown = "champion" if row["version"] == promoted else ""
+        table.add_row(row["model"], row["version"], *(f"{row[name]:.3f}" for name in figures), crown)
+    Console().print(table)

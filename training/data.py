@@ -1,0 +1,63 @@
+"""Panels to learn from: windows of a data directory, or a table of series in a file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import polars as pl
+
+from features.series import all_series
+from features.windows import SCHEMA
+from models.panel import Panel
+from training.configuration import DataConfiguration
+
+NANOSECONDS = 1_000_000_000
+
+
+class NoDataError(ValueError):
+    """There is nothing, or too little, to learn from; the message says what is there and what is needed."""
+
+
+def panel_of_directory(directory: Path, data: DataConfiguration) -> Panel:
+    """The last windows of a platform's data directory as a panel; raises NoDataError when there are too few."""
+    database = directory / "metercast.db"
+    if not database.is_file():
+        raise NoDataError(f"{directory} is no data directory: it has no metercast.db; run `metercast serve` or `demo`")
+    windows = _windows(database, data)
+    series = all_series(windows, data.window_s * NANOSECONDS) if not windows.is_empty() else windows
+    if series.is_empty():
+        raise NoDataError(f"{directory} has no closed windows of {data.window_s} s; send events first")
+    return checked(Panel.from_frame(series, data.window_s * NANOSECONDS, data.season), str(directory))
+
+
+def checked(panel: Panel, name: str) -> Panel:
+    """The panel itself; raises NoDataError for one of fewer than 16 windows."""
+    if panel.windows < 16:
+        raise NoDataError(f"{name} has {panel.windows} windows; at least 16 are needed to train and backtest")
+    return panel
+
+
+def _windows(database: Path, data: DataConfiguration) -> pl.DataFrame:
+    """Closed windows only: what the engine may still add to would teach that usage falls at the end."""
+    columns = ["window_start_ns", *(name for name in SCHEMA if name != "window_start")]
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
+    try:
+        until = connection.execute(
+            "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine",
+            (data.window_s,),
+        ).fetchone()
+        end_ns = int(until[0]) if until and until[0] else 0
+        start_ns = end_ns - data.windows * data.window_s * NANOSECONDS
+        rows = connection.execute(
+            f"SELECT {', '.join(columns)} FROM windows "  # noqa: S608 -- names of our own schema
+            "WHERE window_s = ? AND window_start_ns >= ? AND window_start_ns < ? ORDER BY window_start_ns",
+            (data.window_s, start_ns, end_ns),
+        ).fetchall()
+    except sqlite3.OperationalError as error:
+        raise NoDataError(f"{database} cannot be read: {error}; is it the database of a platform?") from error
+    finally:
+        connection.close()
+    schema = {"window_start": pl.Int64()} | {name: kind for name, kind in SCHEMA.items() if name != "window_start"}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return frame.with_columns(pl.col("window_start").cast(SCHEMA["window_start"]))

@@ -1,0 +1,79 @@
+"""Accuracy of forecasts: MASE, scaled pinball loss, WQL, coverage, and the error of the bill.
+
+Hyndman & Koehler (2006), "Another look at measures of forecast accuracy"; the weighted quantile loss (WQL) is the
+pinball loss over the sum of absolute actuals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contracts import LEVELS, Forecast
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Lower is better, except ``coverage`` (share of actuals between P10 and P90), which should be 0.8."""
+
+    mase: float
+    scaled_pinball: float
+    wql: float
+    coverage: float
+    bill_wape: float
+    bill_wql: float
+    bill_coverage: float
+
+    def document(self) -> dict[str, float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def pinball(actual: Array, quantiles: Array) -> Array:
+    """Twice the pinball loss: actual (...,), quantiles (..., L) -> (..., L); at the median it is the absolute error."""
+    levels = np.asarray(LEVELS)
+    error = actual[..., None] - quantiles
+    return np.asarray(2 * np.maximum(levels * error, (levels - 1) * error), dtype=np.float64)
+
+
+def seasonal_scale(past: Array, season: int) -> Array:
+    """Mean absolute seasonal difference of each series (series,); NaN where it is zero or unknown."""
+    lag = min(season, max(1, past.shape[1] // 2))
+    with np.errstate(all="ignore"):
+        known = np.isfinite(past[:, lag:]) & np.isfinite(past[:, :-lag])
+        gap = np.where(known, np.abs(past[:, lag:] - past[:, :-lag]), 0.0).sum(axis=1) / known.sum(axis=1)
+    return np.where(gap > 0, gap, np.nan)
+
+
+def accuracy(pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int) -> Accuracy:
+    """Figures over all origins: pasts and actuals of shape (series, windows) and (series, horizon)."""
+    actual = np.stack(actuals)
+    steps = np.stack([forecast.steps for forecast in forecasts])
+    totals = np.stack([forecast.totals for forecast in forecasts])
+    scale = np.stack([seasonal_scale(past, season) for past in pasts])[:, :, None]
+    middle = LEVELS.index(0.5)
+    known = np.isfinite(actual)
+    loss = np.where(known[..., None], pinball(np.nan_to_num(actual), steps), 0.0)
+    error = np.where(known, np.abs(actual - steps[..., middle]), np.nan)
+    inside = (actual >= steps[..., 0] - 1e-9) & (actual <= steps[..., -1] + 1e-9)
+    bill = np.nan_to_num(actual).sum(axis=2)
+    bill_loss = pinball(bill, totals)
+    with np.errstate(all="ignore"):
+        return Accuracy(
+            mase=_mean(error / scale),
+            scaled_pinball=_mean(np.where(known, loss.mean(axis=-1), np.nan) / scale),
+            wql=float(loss.sum(axis=(0, 1, 2)).mean() / max(np.nansum(np.abs(actual)), 1e-12)),
+            coverage=float(inside[known].mean()) if known.any() else float("nan"),
+            bill_wape=float(np.abs(bill - totals[..., middle]).sum() / max(bill.sum(), 1e-12)),
+            bill_wql=float(bill_loss.sum(axis=(0, 1)).mean() / max(bill.sum(), 1e-12)),
+            bill_coverage=float(((bill >= totals[..., 0] - 1e-9) & (bill <= totals[..., -1] + 1e-9)).mean()),
+        )
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
