@@ -1,0 +1,1 @@
+"""Forecasters behind one contract, one a file; the registry names them."""

@@ -14,3 +14,7 @@ class WindowHook(Protocol):
     def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
         """Take in windows of one length (columns of `features.windows.SCHEMA`); an error undoes the whole step."""
         ...
+
+    def rolled_back(self) -> None:
+        """The transaction was undone: forget what was learnt in it."""
+        ...

@@ -80,6 +80,10 @@ class EngineWorker:
             "problem": self.problem,
         }
 
+    def closed_until_ns(self, window_s: int) -> int:
+        """End of the last closed window of a length, in Unix nanoseconds; 0 before the first."""
+        return self._state.closed_until_ns.get(window_s, 0)
+
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
         connection.execute(window_table.TABLE)
@@ -125,6 +129,8 @@ class EngineWorker:
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
+            for hook in self._hooks:
+                hook.rolled_back()
             raise
         self._state = following
         return outputs.events

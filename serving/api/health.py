@@ -1,0 +1,49 @@
+"""/healthz, /readyz and /metrics: is it alive, can it work, and how is it doing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from serving.api.dependencies import PlatformDependency
+from serving.api.problems import ProblemError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+def get_health() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def get_ready(platform: PlatformDependency) -> dict[str, Any]:
+    """The engine works; 503 with the reason where it does not."""
+    status = platform.worker.status()
+    if status["problem"]:
+        raise ProblemError(503, str(status["problem"]))
+    return {"status": "ready", "engine": status}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def get_metrics(platform: PlatformDependency) -> PlainTextResponse:
+    """Counters and gauges in the Prometheus text format."""
+    status = platform.worker.status()
+    rows = (
+        ("metercast_events_accepted_total", "counter", "Events made durable", platform.committer.accepted_events),
+        ("metercast_events_duplicate_total", "counter", "Events received again", platform.committer.duplicate_events),
+        ("metercast_events_late_total", "counter", "Windows revised by late events", status["late_events"]),
+        ("metercast_engine_lag_batches", "gauge", "Batches in the log not yet taken in", status["lag"]),
+        ("metercast_engine_events_per_second", "gauge", "Events taken in a second", status["events_per_s"]),
+        (
+            "metercast_engine_watermark_seconds",
+            "gauge",
+            "Event time up to which windows close",
+            status["watermark_ns"] / 1e9,
+        ),
+    )
+    lines = [f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}" for name, kind, about, value in rows]
+    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

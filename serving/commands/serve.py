@@ -1,0 +1,88 @@
+"""`metercast serve`: API, engine and dashboard in one process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import yaml
+from pydantic import ValidationError
+
+from serving.plan_files import PlanError
+from serving.settings import Settings
+
+
+def main(argv: list[str]) -> int:
+    """Run the command until it is told to stop; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
+    parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
+    parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
+    parser.add_argument("--plans", type=Path, help="directory of plan files")
+    parser.add_argument("--host", help="address to listen on; only loopback addresses are allowed")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
+    parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
+    args = parser.parse_args(argv)
+    try:
+        settings = _settings(args)
+        listener = _listen(settings)
+    except (OSError, ValueError) as error:
+        print(f"metercast serve: {error}", file=sys.stderr)
+        return 2
+    from serving.api.app import create_app
+
+    try:
+        app = create_app(settings)
+    except (PlanError, OSError) as error:
+        print(f"metercast serve: {error}", file=sys.stderr)
+        return 2
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    print(
+        json.dumps({"url": url, "data": str(settings.data.resolve())}) if args.json else f"Metercast on {url}",
+        flush=True,
+    )
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """Settings from the file and the options; raises ValueError that names the key, the value and what is allowed."""
+    values = {"data": Path("metercast-data")}
+    if args.config is not None:
+        try:
+            values |= yaml.safe_load(args.config.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ValueError(f"{args.config}: {error}") from error
+    options = ("data", "plans", "host", "port", "lateness_s")
+    values |= {name: value for name in options if (value := getattr(args, name)) is not None}
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"setting {where}: {first['msg']} (found {first['input']!r:.60})") from error
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError(
+            f"--host {settings.host}: only loopback is served without keys; use 127.0.0.1 behind a proxy that checks them"
+        )
+    return settings
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The bound socket; raises OSError that says what to do when the port is in use."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port"
+        ) from error
+    return listener
