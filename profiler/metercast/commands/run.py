@@ -1,0 +1,153 @@
+"""`metercast run`: runs a script, module or console command under the profiler, without changing it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import runpy
+import shutil
+import signal
+import sys
+
+from metercast import runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from metercast.shipping.shipper import Shipper
+
+
+def main(argv: list[str]) -> int:
+    """Run the program; the exit code is the program's own, 2 for misuse."""
+    options, program = _parse(argv)
+    try:
+        from metercast.settings import Settings
+
+        settings = Settings.from_environment(to=options.to, user=options.user)
+        runtime.start(settings)
+    except (ValueError, OSError) as error:
+        print(f"metercast run: {error}", file=sys.stderr)
+        return 2
+    shipper = runtime.shipper()
+    _flush_on_terminate()
+    name = options.module or os.path.splitext(os.path.basename(program[0]))[0]
+    with _root(name):
+        code = _execute(options.module, program)
+    runtime.stop()
+    if shipper is not None:
+        _report(shipper, bool(settings.to), options.json)
+    return code
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Options up to the first word that is not one; the rest is the program's own."""
+    parser = argparse.ArgumentParser(
+        prog="metercast run",
+        usage="%(prog)s [--user U] [--to URL|DIR] [--json] [--] (SCRIPT | COMMAND | -m MODULE) [ARGS]",
+    )
+    parser.add_argument("--user", help="who pays when nothing more exact is known (METERCAST_USER)")
+    parser.add_argument("--to", help="URL of a server, or a directory for batches (METERCAST_TO)")
+    parser.add_argument("--json", action="store_true", help="without --to: print the totals as JSON")
+    parser.add_argument("-m", dest="module", help="run a module as `python -m` does; ends the options")
+    own, index = [], 0
+    while index < len(argv) and argv[index].startswith("-"):
+        word = argv[index]
+        index += 1
+        if word == "--":
+            break
+        own.append(word)
+        if word in ("--user", "--to", "-m") and index < len(argv):
+            own.append(argv[index])
+            index += 1
+        if word == "-m":
+            break
+    options = parser.parse_args(own)
+    if options.module is None and index == len(argv):
+        parser.error("name a script, a command or -m MODULE")
+    return options, argv[index:]
+
+
+def _execute(module: str | None, program: list[str]) -> int:
+    try:
+        if module is not None:
+            sys.argv = [module, *program]
+            sys.path.insert(0, os.getcwd())
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            path = _find_script(program[0])
+            sys.argv = [path, *program[1:]]
+            sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+            runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        return _exit_code(end)
+    return 0
+
+
+def _find_script(name: str) -> str:
+    """A file, or a Python command on PATH (as gunicorn or uvicorn)."""
+    if os.path.exists(name):
+        return name
+    found = shutil.which(name)
+    if found is not None:
+        with open(found, "rb") as file:
+            if b"python" in file.readline():
+                return found
+    print(
+        f"metercast run: no script {name!r}, nor a Python command of that name on PATH. Check the path.",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
+
+
+def _exit_code(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+@contextlib.contextmanager
+def _root(name: str) -> Iterator[None]:
+    """The operation that everything belongs to which no other operation claims."""
+    execution = runtime.engine.open(name, is_root=True)
+    token = runtime.engine.current.set(execution)
+    try:
+        yield
+    finally:
+        runtime.engine.close(execution)
+        runtime.engine.current.reset(token)
+
+
+def _flush_on_terminate() -> None:
+    """SIGTERM still ends the program, but what it recorded is shipped first; a program's own handler replaces this."""
+
+    def terminate(number: int, _frame: object) -> None:
+        runtime.stop()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
+    if not is_shipped:
+        rows = shipper.ledger.dearest()
+        if as_json:
+            import json
+
+            print(json.dumps({"operations": rows, "events": shipper.events, "dropped": shipper.dropped}))
+        elif rows:
+            from metercast.ledger import table
+
+            print(f"\nmetercast: the dearest operations of this run\n\n{table(rows)}", file=sys.stderr)
+    problem = shipper.delivery.last_problem if shipper.delivery is not None else ""
+    if shipper.lost:
+        print(
+            f"metercast: {shipper.lost} batches were lost ({problem}). Set METERCAST_SPOOL to a directory.",
+            file=sys.stderr,
+        )
+    elif problem:
+        print(f"metercast: some batches are kept for later ({problem})", file=sys.stderr)

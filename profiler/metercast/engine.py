@@ -1,0 +1,252 @@
+"""The pure Python engine: charges CPU and waiting time to the operation at hand, boundary by boundary.
+
+Each thread has one mark: the clocks at its last boundary. A boundary (an operation opens or closes, an intercepted call
+ends, an event loop changes task) reads the thread clock once and charges everything since the mark, so what is charged
+adds up to the thread's CPU time exactly. Inside an intercepted call the elapsed clock, which is far cheaper, tells the
+computing before the call from the call itself.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import time
+
+from metercast.event import MICRO_OPERATION_TYPES
+from metercast.ring import Overflow, Ring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from metercast.ring import Record
+
+CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
+CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
+WAIT = CODE["WAIT"]
+CUSTOM = CODE["CUSTOM"]
+
+cpu_clock = time.thread_time_ns
+elapsed_clock = time.perf_counter_ns
+
+
+class Execution:
+    """One run of an operation; `charge` is what its own thread still has to record for it."""
+
+    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "parent", "parent_id", "user")
+
+    def __init__(self, number: int, operation: str, user: str, parent: Execution | None, is_root: bool) -> None:
+        self.id = number
+        self.operation = operation
+        self.user = user
+        self.parent = parent
+        self.parent_id = parent.id if parent is not None else 0
+        self.is_open = True
+        self.is_root = is_root
+        self.charge: Charge | None = None
+
+
+class Charge:
+    """CPU and waiting time that one thread has spent for one execution and not recorded yet."""
+
+    __slots__ = ("cpu_ns", "execution", "owner", "suspended_ns", "tick", "wait_ns")
+
+    def __init__(self, execution: Execution, owner: Overflow, tick: int) -> None:
+        self.execution = execution
+        self.owner = owner
+        self.cpu_ns = 0
+        self.wait_ns = 0
+        self.suspended_ns = 0
+        self.tick = tick
+
+
+class ThreadState(threading.local):
+    """What the engine knows of one thread: its mark, whom it charges now, and the totals it had no room for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.charge: Charge | None = None
+        self.cpu_mark = 0
+        self.elapsed_mark = 0
+        self.is_muted = False
+        self.overflow = Overflow()
+        engine.overflows.append((threading.current_thread(), self.overflow))
+
+
+class Engine:
+    """Records micro-operations of this process; see the module's docstring for how CPU time is charged."""
+
+    def __init__(self, capacity: int = 65_536) -> None:
+        self.ring = Ring(capacity)
+        self.overflows: list[tuple[threading.Thread, Overflow]] = []
+        self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
+        self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
+        self.default_user = "unknown"
+        self.user_header = "X-Metercast-User"
+        self.is_on = True
+        self.tick = 0
+        self.reads_cpu = True
+        self.state = ThreadState(self)
+        self.seed_numbers()
+
+    def seed_numbers(self) -> None:
+        """Start execution numbers at a random place, so that processes (also after a fork) do not share them."""
+        self._number = int.from_bytes(os.urandom(4), "big") >> 1 << 32
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: forget what the parent will ship and take other execution numbers."""
+        self.ring.records = []
+        self.overflows = []
+        self.state = ThreadState(self)
+        self.seed_numbers()
+        execution = ancestor = self.current.get()
+        while ancestor is not None:
+            ancestor.charge = Charge(ancestor, self.state.overflow, self.tick)
+            ancestor = ancestor.parent
+        self.switch(execution)
+
+    # Boundaries ------------------------------------------------------------------------------------------------------
+
+    def open(self, operation: str, user: str = "", is_root: bool = False) -> Execution:
+        """Open an execution below the current one and charge this thread's time to it."""
+        parent = self.current.get()
+        if not user:
+            user = self.user.get() or (parent.user if parent is not None else self.default_user)
+        self._number += 1
+        execution = Execution(self._number, operation, user, parent, is_root)
+        self._settle()
+        state = self.state
+        left = state.charge
+        if left is not None and (left.execution is not parent or parent.charge is not left):
+            self._leave(left)
+        execution.charge = state.charge = Charge(execution, state.overflow, self.tick)
+        return execution
+
+    def close(self, execution: Execution) -> None:
+        """Record what the execution has used and charge its parent again."""
+        state = self.state
+        self._settle()
+        execution.is_open = False
+        charge = execution.charge
+        if charge is not None:
+            self._record_charge(charge)
+        if state.charge is not None and state.charge is not charge:
+            self._leave(state.charge)
+        state.charge = None
+        parent = execution.parent
+        if parent is not None and parent.is_open:
+            self._charge_to(parent)
+
+    def switch(self, execution: Execution | None) -> None:
+        """Charge this thread's time to another execution from now on (None: to nobody), as a task switch does."""
+        state = self.state
+        self._settle()
+        if state.charge is not None:
+            self._leave(state.charge)
+        state.charge = None
+        if execution is not None:
+            self._charge_to(execution)
+
+    def resume(self, execution: Execution) -> None:
+        """Go on with a paused execution, as a generator does; the pause was its caller's, hence not its waiting."""
+        state = self.state
+        self._settle()
+        left = state.charge
+        parent = execution.parent
+        if left is not None and (parent is None or left is not parent.charge):
+            self._leave(left)
+        if execution.charge is not None:
+            execution.charge.suspended_ns = 0
+        self._charge_to(execution)
+
+    def after_call(self, code: int, started_ns: int, memory: int = 0, network: int = 0, disk: int = 0) -> None:
+        """Record an intercepted call that began at ``started_ns`` (elapsed clock) and ends now; sizes in bytes."""
+        execution = self.current.get()
+        state = self.state
+        if execution is None or state.is_muted:
+            return
+        charge = state.charge
+        if charge is None or charge.execution is not execution:
+            self.switch(execution)
+            charge = state.charge
+            started_ns = state.elapsed_mark
+            assert charge is not None
+        now_ns = elapsed_clock()
+        before_ns = max(0, started_ns - state.elapsed_mark)  # a boundary inside the call leaves nothing before it
+        if self.reads_cpu:
+            cpu_now = cpu_clock()
+            cpu_ns = cpu_now - state.cpu_mark
+            state.cpu_mark = cpu_now
+            wait_ns = now_ns - state.elapsed_mark - cpu_ns
+            if wait_ns > 0:
+                charge.wait_ns += wait_ns
+            call_ns = cpu_ns - before_ns if cpu_ns > before_ns else 0
+            charge.cpu_ns += cpu_ns - call_ns
+        else:
+            call_ns = now_ns - started_ns
+            charge.cpu_ns += before_ns
+        state.elapsed_mark = now_ns
+        if code == WAIT:
+            charge.cpu_ns += call_ns
+        else:
+            self._append((now_ns, execution, code, call_ns, memory, network, disk, call_ns, 0.0, ""))
+        if charge.tick != self.tick:
+            self._record_charge(charge)
+
+    def count(self, execution: Execution, meter: str, units: float) -> None:
+        """Record an amount of a meter of the program's own."""
+        self._append((elapsed_clock(), execution, CUSTOM, 0, 0, 0, 0, 0, units, meter))
+
+    def claim(self, execution: Execution, code: int, network: int) -> None:
+        """Record bytes that were read before it was known which execution they belong to."""
+        self._append((elapsed_clock(), execution, code, 0, 0, network, 0, 0, 0.0, ""))
+
+    # Parts -----------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Charge the time since the mark to whoever the thread works for, and set the mark to now."""
+        state = self.state
+        now_ns = elapsed_clock()
+        cpu_now = cpu_clock()
+        charge = state.charge
+        if charge is not None:
+            cpu_ns = cpu_now - state.cpu_mark
+            wait_ns = now_ns - state.elapsed_mark - cpu_ns
+            charge.cpu_ns += cpu_ns
+            if wait_ns > 0:
+                charge.wait_ns += wait_ns
+        state.cpu_mark = cpu_now
+        state.elapsed_mark = now_ns
+
+    def _charge_to(self, execution: Execution) -> None:
+        state = self.state
+        charge = execution.charge
+        if charge is None or charge.owner is not state.overflow or not execution.is_open:
+            charge = Charge(execution, state.overflow, self.tick)
+        state.charge = charge
+        if charge.suspended_ns:
+            charge.wait_ns += max(0, state.elapsed_mark - charge.suspended_ns)
+            charge.suspended_ns = 0
+
+    def _leave(self, charge: Charge) -> None:
+        """The thread turns to something else: an open execution of its own waits, anything else is recorded now."""
+        execution = charge.execution
+        if execution.is_open and execution.charge is charge:
+            charge.suspended_ns = self.state.elapsed_mark
+        else:
+            self._record_charge(charge)
+
+    def _record_charge(self, charge: Charge) -> None:
+        charge.tick = self.tick
+        now_ns = self.state.elapsed_mark
+        cpu_ns, charge.cpu_ns = charge.cpu_ns, 0
+        wait_ns, charge.wait_ns = charge.wait_ns, 0
+        if cpu_ns:
+            self._append((now_ns, charge.execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 0.0, ""))
+        if wait_ns:
+            self._append((now_ns, charge.execution, WAIT, 0, 0, 0, 0, wait_ns, 0.0, ""))
+
+    def _append(self, record: Record) -> None:
+        ring = self.ring
+        if len(ring.records) < ring.capacity:
+            ring.records.append(record)
+        else:
+            self.state.overflow.add(record)

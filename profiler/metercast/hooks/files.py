@@ -1,0 +1,186 @@
+"""Counts what files read and write: below the buffers of `open`, and through the descriptor functions of `os`."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import stat
+import sys
+import time
+
+from metercast.engine import CODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from metercast.engine import Engine
+
+_READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
+_RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
+_clock = time.perf_counter_ns
+
+READERS = ("read", "pread", "readv", "preadv")
+WRITERS = ("write", "pwrite", "writev", "pwritev")
+
+
+def install(io: Any, engine: Engine) -> None:
+    """Replace `open` by one that builds on a counting raw file, and wrap the functions of `os`."""
+    import _io
+
+    raw_file = _counting_file(io, engine)
+    opener = _opener(io, raw_file, io.open)
+    builtins.open = opener
+    for module in (io, _io):
+        module.open = opener
+    io.FileIO = raw_file
+    for name in READERS:
+        if hasattr(os, name):
+            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, _READ, _RECEIVE))
+    for name in WRITERS:
+        if hasattr(os, name):
+            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, _WRITE, _SEND))
+    for name in ("sendfile", "copy_file_range"):
+        if hasattr(os, name):
+            setattr(os, name, _wrap_copy(getattr(os, name), engine, out_first=name == "sendfile"))
+
+
+def _counting_file(io: ModuleType, engine: Engine) -> type:
+    active, after = engine.current.get, engine.after_call
+
+    class FileIO(io.FileIO):  # type: ignore[misc,name-defined]
+        """The raw file of the standard library, counting bytes as they cross to the kernel."""
+
+        def readinto(self, buffer: Any) -> Any:
+            if active() is None:
+                return super().readinto(buffer)
+            started_ns = _clock()
+            size = super().readinto(buffer)
+            after(_READ, started_ns, disk=size or 0)
+            return size
+
+        def read(self, size: Any = -1) -> Any:
+            if active() is None:
+                return super().read(size)
+            started_ns = _clock()
+            data = super().read(size) if size is not None and size >= 0 else super().readall()
+            after(_READ, started_ns, disk=len(data or b""))
+            return data
+
+        def readall(self) -> Any:
+            return self.read()
+
+        def write(self, data: Any) -> Any:
+            if active() is None:
+                return super().write(data)
+            started_ns = _clock()
+            size = super().write(data)
+            after(_WRITE, started_ns, disk=size or 0)
+            return size
+
+    FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
+    return FileIO
+
+
+def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Build `open`: the layers of the standard library's own, as its documentation gives them, on our raw file."""
+
+    def open(  # noqa: PLR0917 -- the signature of the built-in
+        file: Any,
+        mode: Any = "r",
+        buffering: Any = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        closefd: bool = True,
+        opener: Any = None,
+    ) -> Any:
+        """Open a file; see `io.open`."""
+        letters = set(mode) if isinstance(mode, str) else set()
+        binary, updating = "b" in letters, "+" in letters
+        if (
+            len(letters) != len(mode)
+            or not letters <= set("rwaxbt+")
+            or len(letters & set("rwax")) != 1
+            or (binary and (letters & {"t"} or encoding is not None or errors is not None or newline is not None))
+            or (buffering == 0 and not binary)
+            or not isinstance(buffering, int)
+        ):
+            return original(file, mode, buffering, encoding, errors, newline, closefd, opener)  # its own errors
+        raw = raw_file(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+        result = raw
+        try:
+            is_line_buffered = buffering == 1 and not binary
+            if buffering == 0:
+                return raw
+            if buffering < 0 and not binary and raw.isatty():
+                is_line_buffered = True
+            size = buffering if buffering > 1 else _block_size(raw, io.DEFAULT_BUFFER_SIZE)
+            layer = io.BufferedRandom if updating else io.BufferedReader if "r" in letters else io.BufferedWriter
+            result = buffer = layer(raw, size)
+            if binary:
+                return buffer
+            if encoding is None and sys.flags.warn_default_encoding:
+                encoding = io.text_encoding(encoding)
+            result = text = io.TextIOWrapper(buffer, encoding, errors, newline, is_line_buffered)
+            text.mode = mode
+            return text
+        except BaseException:
+            result.close()
+            raise
+
+    return open
+
+
+def _block_size(raw: Any, default: int) -> int:
+    size = getattr(raw, "_blksize", default)
+    return size if size > 1 else default
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except (OSError, TypeError):
+        return False
+
+
+def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, disk: int, network: int) -> Callable[..., Any]:
+    active, after = engine.current.get, engine.after_call
+
+    def call(descriptor: int, *args: Any, **kwargs: Any) -> Any:
+        if active() is None:
+            return original(descriptor, *args, **kwargs)
+        started_ns = _clock()
+        result = original(descriptor, *args, **kwargs)
+        size = result if isinstance(result, int) else len(result)
+        if _is_socket(descriptor):
+            after(network, started_ns, network=size)
+        else:
+            after(disk, started_ns, disk=size)
+        return result
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
+
+
+def _wrap_copy(original: Callable[..., Any], engine: Engine, out_first: bool) -> Callable[..., Any]:
+    """The kernel copies between two descriptors: the same bytes are read from one and written to the other."""
+    active, after = engine.current.get, engine.after_call
+
+    def call(first: int, second: int, *args: Any, **kwargs: Any) -> Any:
+        execution = active()
+        if execution is None:
+            return original(first, second, *args, **kwargs)
+        started_ns = _clock()
+        size = original(first, second, *args, **kwargs)
+        after(_READ, started_ns, disk=size)
+        if _is_socket(first if out_first else second):
+            after(_SEND, _clock(), network=size)
+        else:
+            after(_WRITE, _clock(), disk=size)
+        return size
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call

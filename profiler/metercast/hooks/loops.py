@@ -1,0 +1,31 @@
+"""Charges each step of an event loop to the operation whose task or callback it runs."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from metercast.engine import Engine
+
+
+def install(events: ModuleType, engine: Engine) -> None:
+    """Wrap `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
+    run, current, switch = events.Handle._run, engine.current, engine.switch
+
+    def running(self: Any) -> None:
+        execution = self._context.get(current)
+        charge = engine.state.charge
+        if (charge.execution if charge is not None else None) is not execution:
+            switch(execution)
+        try:
+            run(self)
+        finally:
+            outside = current.get()
+            charge = engine.state.charge
+            if (charge.execution if charge is not None else None) is not outside:
+                switch(outside)
+
+    running.__name__, running.__doc__ = run.__name__, run.__doc__
+    events.Handle._run = running

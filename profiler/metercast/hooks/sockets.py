@@ -1,0 +1,142 @@
+"""Counts what sockets send and receive, and finds the operation that bytes read ahead of it belong to.
+
+A server reads a request before it can know the operation. Bytes read on an accepted connection outside of any operation
+are held, and go to the operation that answers on the same connection.
+"""
+
+from __future__ import annotations
+
+import time
+
+from metercast.engine import CODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+    from typing import Any
+
+    from metercast.engine import Engine, Execution
+
+_RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
+_clock = time.perf_counter_ns
+
+# (method of socket.socket, how its result tells the bytes)
+SENDERS = (
+    ("send", lambda result, _args: result),
+    ("sendall", lambda _result, args: memoryview(args[0]).nbytes),
+    ("sendto", lambda result, _args: result),
+    ("sendmsg", lambda result, _args: result),
+)
+RECEIVERS: tuple[tuple[str, Callable[[Any], int]], ...] = (
+    ("recv", len),
+    ("recv_into", int),
+    ("recvfrom", lambda result: len(result[0])),
+    ("recvfrom_into", lambda result: result[0]),
+    ("recvmsg", lambda result: len(result[0])),
+    ("recvmsg_into", lambda result: result[0]),
+)
+
+
+class Connections:
+    """Which bytes of which descriptor wait for an owner, and which execution last sent on it."""
+
+    __slots__ = ("held", "senders")
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}
+        self.senders: dict[int, Execution] = {}
+
+    def forget(self, descriptor: int) -> int:
+        """Drop a closed descriptor; returns the bytes nobody claimed."""
+        self.senders.pop(descriptor, None)
+        return self.held.pop(descriptor, 0)
+
+
+def install(socket: ModuleType, engine: Engine) -> None:
+    """Wrap the methods of `socket.socket` that move bytes, accept or close."""
+    connections = Connections()
+    for name, size_of in SENDERS:
+        if hasattr(socket.socket, name):
+            setattr(socket.socket, name, _wrap_send(getattr(socket.socket, name), size_of, engine, connections))
+    for name, size_of_result in RECEIVERS:
+        if hasattr(socket.socket, name):
+            original = getattr(socket.socket, name)
+            setattr(socket.socket, name, _wrap_receive(original, size_of_result, engine, connections))
+    _wrap_accept_and_close(socket, engine, connections)
+
+
+def _wrap_send(
+    original: Callable[..., Any], size_of: Callable[[Any, Any], int], engine: Engine, connections: Connections
+) -> Callable[..., Any]:
+    active, after = engine.current.get, engine.after_call
+
+    def call(self: Any, *args: Any) -> Any:
+        execution = active()
+        if execution is None:
+            return original(self, *args)
+        descriptor = self.fileno()
+        if not execution.is_root:
+            connections.senders[descriptor] = execution
+            held = connections.held.get(descriptor)
+            if held:
+                connections.held[descriptor] = 0
+                engine.claim(execution, _RECEIVE, held)
+        started_ns = _clock()
+        result = original(self, *args)
+        after(_SEND, started_ns, network=size_of(result, args))
+        return result
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
+
+
+def _wrap_receive(
+    original: Callable[..., Any], size_of: Callable[[Any], int], engine: Engine, connections: Connections
+) -> Callable[..., Any]:
+    active, after = engine.current.get, engine.after_call
+
+    def call(self: Any, *args: Any) -> Any:
+        execution = active()
+        started_ns = _clock()
+        result = original(self, *args)
+        size = size_of(result)
+        if execution is None or execution.is_root or not execution.is_open:
+            descriptor = self.fileno()
+            sender = connections.senders.get(descriptor)
+            if sender is not None and sender.is_open:
+                engine.claim(sender, _RECEIVE, size)
+                size = 0
+            elif descriptor in connections.held:
+                connections.held[descriptor] += size
+                size = 0
+        if execution is not None:
+            after(_RECEIVE, started_ns, network=size)
+        return result
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
+
+
+def _wrap_accept_and_close(socket: ModuleType, engine: Engine, connections: Connections) -> None:
+    accept, real_close, detach = socket.socket.accept, socket.socket._real_close, socket.socket.detach
+
+    def accepting(self: Any) -> Any:
+        connection, address = accept(self)
+        connections.held[connection.fileno()] = 0
+        return connection, address
+
+    def closing(self: Any, *args: Any) -> Any:
+        unclaimed = connections.forget(self.fileno())
+        execution = engine.current.get()
+        if unclaimed and execution is not None:
+            engine.claim(execution, _RECEIVE, unclaimed)
+        return real_close(self, *args)
+
+    def detaching(self: Any) -> Any:
+        connections.senders.pop(self.fileno(), None)
+        return detach(self)
+
+    for method, original in ((accepting, accept), (closing, real_close), (detaching, detach)):
+        method.__name__, method.__doc__ = original.__name__, original.__doc__
+    socket.socket.accept, socket.socket._real_close, socket.socket.detach = accepting, closing, detaching

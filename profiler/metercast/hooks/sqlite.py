@@ -1,0 +1,110 @@
+"""Counts what SQLite reads and writes, from the kernel's own counters of the thread it runs in."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from metercast.engine import CODE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from metercast.engine import Engine
+
+_READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
+_clock = time.perf_counter_ns
+# Connection.execute and its kin call the cursor's, so only the cursor's are counted.
+_OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
+_OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup")
+
+
+class IoCounters(threading.local):
+    """Bytes this thread has read and written by system calls; all zero where /proc does not tell."""
+
+    def __init__(self) -> None:
+        self._own_bytes = 0
+        try:
+            self._descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+
+    def read(self, pread: Callable[[int, int, int], bytes]) -> tuple[int, int]:
+        """(bytes read, bytes written) so far, without what reading these counters reads."""
+        if self._descriptor < 0:
+            return 0, 0
+        text = pread(self._descriptor, 256, 0)
+        fields = text.split(None, 4)
+        seen = int(fields[1]) - self._own_bytes
+        self._own_bytes += len(text)
+        return seen, int(fields[3])
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+def install(dbapi2: Any, engine: Engine) -> None:
+    """Have `sqlite3.connect` return connections and cursors whose calls are counted."""
+    import sqlite3 as package
+
+    sqlite3: Any = package
+    counters = IoCounters()
+    pread = getattr(os.pread, "__wrapped__", os.pread)
+    wrap = _wrapper(engine, counters, pread)
+    cursor_class = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
+    connection_classes: dict[type, type] = {}
+    connect = dbapi2.connect
+
+    def counting_connection(factory: type) -> type:
+        known = connection_classes.get(factory)
+        if known is None:
+            factory_cursor = factory.cursor  # type: ignore[attr-defined]
+            known = connection_classes[factory] = _counting(factory, _OF_CONNECTION, wrap)
+
+            def cursor(self: Any, factory: Any = cursor_class) -> Any:
+                return factory_cursor(self, factory)
+
+            known.cursor = cursor  # type: ignore[attr-defined]
+        return known
+
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        factory = kwargs.pop("factory", None) or (args[5] if len(args) > 5 else dbapi2.Connection)
+        kwargs["factory"] = counting_connection(factory) if isinstance(factory, type) else factory
+        return connect(*args[:5], **kwargs)
+
+    connecting.__doc__ = connect.__doc__
+    dbapi2.connect = sqlite3.connect = connecting
+
+
+def _counting(base: type, names: tuple[str, ...], wrap: Callable[[Any], Any]) -> type:
+    members = {name: wrap(getattr(base, name)) for name in names if hasattr(base, name)}
+    return type(base.__name__, (base,), {**members, "__module__": base.__module__, "__qualname__": base.__qualname__})
+
+
+def _wrapper(engine: Engine, counters: IoCounters, pread: Any) -> Callable[[Any], Any]:
+    active, after = engine.current.get, engine.after_call
+
+    def wrap(original: Any) -> Any:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if active() is None:
+                return original(self, *args, **kwargs)
+            read_before, written_before = counters.read(pread)
+            started_ns = _clock()
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                read_after, written_after = counters.read(pread)
+                if written_after != written_before:
+                    after(_WRITE, started_ns, disk=written_after - written_before)
+                    started_ns = _clock()
+                if read_after != read_before:
+                    after(_READ, started_ns, disk=read_after - read_before)
+
+        call.__name__, call.__doc__ = original.__name__, original.__doc__
+        return call
+
+    return wrap

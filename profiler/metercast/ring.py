@@ -1,0 +1,66 @@
+"""The bounded buffer between the metered threads and the shipper: it never blocks and never forgets a total."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from metercast.engine import Execution
+
+    # (elapsed_ns, execution, type code, cpu_ns, memory, network, disk bytes, duration_ns, units, meter)
+    Record = tuple[int, Execution, int, int, int, int, int, int, float, str]
+
+AMOUNTS = 7
+"""Amounts of a total: events, cpu_ns, memory, network and disk bytes, duration_ns, units."""
+
+
+class Overflow:
+    """Totals of the records one thread had no room for; only that thread writes, and only upwards."""
+
+    __slots__ = ("shipped", "totals")
+
+    def __init__(self) -> None:
+        self.totals: dict[tuple[str, str, int, str], list[float]] = {}
+        self.shipped: dict[tuple[str, str, int, str], list[float]] = {}
+
+    def add(self, record: Record) -> None:
+        """Count a record that found the ring full."""
+        _, execution, code, cpu_ns, memory, network, disk, duration_ns, units, meter = record
+        key = (execution.user, execution.operation, code, meter)
+        total = self.totals.get(key)
+        if total is None:
+            total = self.totals[key] = [0] * AMOUNTS
+        total[1] += cpu_ns
+        total[2] += memory
+        total[3] += network
+        total[4] += disk
+        total[5] += duration_ns
+        total[6] += units
+        total[0] += 1
+
+    def take(self) -> list[tuple[tuple[str, str, int, str], list[float]]]:
+        """What was added since the last call; called by the shipper, without a lock because totals only rise."""
+        grown = []
+        for key in list(self.totals):
+            now = list(self.totals[key])
+            before = self.shipped.get(key)
+            difference = now if before is None else [a - b for a, b in zip(now, before, strict=True)]
+            if any(difference):
+                self.shipped[key] = now
+                grown.append((key, difference))
+        return grown
+
+
+class Ring:
+    """Records in the order they ended; appending is atomic, only the shipper removes."""
+
+    __slots__ = ("capacity", "records")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.records: list[Record] = []
+
+    def take(self, limit: int) -> list[Record]:
+        """Remove and return at most ``limit`` of the oldest records; safe beside appending threads."""
+        taken = self.records[:limit]
+        del self.records[: len(taken)]
+        return taken

@@ -1,0 +1,23 @@
+"""Names operations of requests: a path becomes a template, so that ids in it do not make an operation each."""
+
+_HEX = frozenset("0123456789abcdefABCDEF-")
+_MAXIMUM_OPERATIONS = 1_000
+_seen: set[str] = set()
+
+
+def route_of_path(path: str) -> str:
+    """`/orders/1831?full=1` becomes `/orders/{id}`; beyond 1,000 different templates all become `{other}`."""
+    parts = path.partition("?")[0].partition("#")[0].split("/")
+    route = "/".join("{id}" if _is_identifier(part) else part for part in parts)[:200]
+    if route not in _seen:
+        if len(_seen) >= _MAXIMUM_OPERATIONS:
+            return "{other}"
+        _seen.add(route)
+    return route
+
+
+def _is_identifier(part: str) -> bool:
+    """Numbers, hexadecimal keys and UUIDs, and long words with digits, as tokens have them."""
+    if not part or not any(letter.isdigit() for letter in part):
+        return False
+    return part.isdigit() or (len(part) >= 8 and set(part) <= _HEX) or len(part) >= 20

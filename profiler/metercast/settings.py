@@ -1,0 +1,71 @@
+"""The settings of the profiler: one table of METERCAST_* variables with their defaults and meanings."""
+
+from __future__ import annotations
+
+import os
+
+SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
+    ("to", "METERCAST_TO", str, "", "where batches go: URL of a server, or a directory"),
+    ("user", "METERCAST_USER", str, "unknown", "who pays when nothing more exact is known"),
+    ("api_key", "METERCAST_API_KEY", str, "", "sent as `Authorization: Bearer`"),
+    ("ca_file", "METERCAST_CA_FILE", str, "", "certificates to trust instead of the system's"),
+    ("user_header", "METERCAST_USER_HEADER", str, "X-Metercast-User", "request header that names the user"),
+    ("spool", "METERCAST_SPOOL", str, "", "directory for batches while the server is away"),
+    ("spool_limit_bytes", "METERCAST_SPOOL_LIMIT_BYTES", int, 256 << 20, "above it, detail becomes totals"),
+    ("ring_capacity", "METERCAST_RING_CAPACITY", int, 65_536, "records held; above it, detail becomes totals"),
+    ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
+    ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
+    ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
+    ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
+)
+"""(attribute, variable, type, default, meaning) of every setting; the README's table is tested against it."""
+
+_FALSE = ("", "0", "false", "no", "off")
+
+
+class Settings:
+    """Where and how this process ships what it records."""
+
+    to: str
+    user: str
+    api_key: str
+    ca_file: str
+    user_header: str
+    spool: str
+    spool_limit_bytes: int
+    ring_capacity: int
+    batch_events: int
+    interval_s: float
+    timeout_s: float
+    off: bool
+
+    __slots__ = tuple(row[0] for row in SETTINGS)
+
+    def __init__(self, **values: object) -> None:
+        for name, _, _, default, _ in SETTINGS:
+            setattr(self, name, values.pop(name, default))
+        if values:
+            known = ", ".join(row[0] for row in SETTINGS)
+            raise TypeError(f"Settings: unknown {', '.join(values)}; known are {known}. Remove it or correct its name.")
+
+    @classmethod
+    def from_environment(cls, **given: object) -> Settings:
+        """Read METERCAST_*; what is given and not None wins. Raises ValueError naming a variable that is malformed."""
+        values = {name: value for name, value in given.items() if value is not None}
+        for name, variable, kind, _, _ in SETTINGS:
+            text = os.environ.get(variable)
+            if name not in values and text is not None:
+                values[name] = _parse(variable, kind, text)
+        return cls(**values)
+
+
+def _parse(variable: str, kind: type, text: str) -> object:
+    if kind is bool:
+        return text.strip().lower() not in _FALSE
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{variable}={text!r} is not a number. Set a positive {kind.__name__} or unset it.") from None
+    if kind is not str and not value > 0:
+        raise ValueError(f"{variable}={text!r} must be above 0. Set a positive {kind.__name__} or unset it.")
+    return value

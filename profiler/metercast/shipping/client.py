@@ -1,0 +1,92 @@
+"""Sends one batch over HTTP and says what became of it."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from urllib.parse import urlsplit
+
+from metercast.event import BATCH_MEDIA_TYPE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from metercast.settings import Settings
+
+ACCEPTED, REFUSED, LATER = "accepted", "refused", "later"
+_REFUSALS = (400, 409, 413, 415, 422)
+
+
+class Reply:
+    """What the server said: ACCEPTED, REFUSED (never send it again) or LATER, with the seconds it asked for."""
+
+    __slots__ = ("outcome", "reason", "retry_after_s")
+
+    def __init__(self, outcome: str, reason: str = "", retry_after_s: float = 0.0) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class Client:
+    """A kept-alive connection to ``URL/v1/events``."""
+
+    def __init__(self, settings: Settings) -> None:
+        parts = urlsplit(settings.to)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"{settings.to!r} is no URL of a server. Write http://HOST:PORT, https://HOST or a directory."
+            )
+        self._parts = parts
+        self._path = parts.path.rstrip("/") + "/v1/events"
+        self._timeout_s = settings.timeout_s
+        self._context = None
+        if parts.scheme == "https":
+            self._context = ssl.create_default_context(cafile=settings.ca_file or None)
+        self._headers = {"Content-Type": BATCH_MEDIA_TYPE, "Content-Encoding": "gzip"}
+        if settings.api_key:
+            self._headers["Authorization"] = f"Bearer {settings.api_key}"
+        self._connection: http.client.HTTPConnection | None = None
+
+    def send(self, body: bytes, timeout_s: float | None = None) -> Reply:
+        """POST a batch; network errors and 5xx count as LATER."""
+        connection = self._connect(self._timeout_s if timeout_s is None else max(0.05, timeout_s))
+        try:
+            connection.request("POST", self._path, body, self._headers)
+            response = connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Reply(LATER, f"{type(error).__name__}: {error}")
+        if 200 <= response.status < 300:
+            return Reply(ACCEPTED)
+        reason = f"{response.status} {response.reason} {text[:300].decode(errors='replace')}"
+        if response.status in _REFUSALS:
+            return Reply(REFUSED, reason)
+        return Reply(LATER, reason, _seconds(response.headers.get("Retry-After", "")))
+
+    def close(self) -> None:
+        """Give the connection up; the next batch opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        connection = self._connection
+        if connection is None:
+            host, port = self._parts.hostname or "", self._parts.port
+            if self._context is not None:
+                connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._context)
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+            self._connection = connection
+        connection.timeout = timeout_s
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
+        return connection
+
+
+def _seconds(text: str) -> float:
+    try:
+        return min(3600.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0

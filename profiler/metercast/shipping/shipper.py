@@ -1,0 +1,121 @@
+"""The one daemon thread of the profiler: empties the ring, builds batches and hands them to a delivery."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from metercast.ledger import Ledger
+from metercast.shipping.batch import Converter
+from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from metercast.engine import Engine
+    from metercast.settings import Settings
+
+
+class Shipper:
+    """Ships what the engine records; without a destination it only adds up a `Ledger` for the summary."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.ledger = Ledger()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.converter = Converter()
+        self.delivery = _delivery(self.settings)
+        self.events = 0
+        self.dropped = 0
+        self.lost = 0
+        self._wake = threading.Event()
+        self._done = threading.Condition()
+        self._rounds_wanted = 0
+        self._rounds_done = 0
+        self._deadline_s: float | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it works for no operation, whatever is open now."""
+        token = self.engine.current.set(None)
+        try:
+            self._thread.start()
+        finally:
+            self.engine.current.reset(token)
+
+    def restart_after_fork(self) -> None:
+        """In a forked child: a new producer; what the parent had queued is the parent's to deliver."""
+        self.ledger = Ledger()
+        self._begin()
+        self.start()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Have everything recorded so far shipped; False if that took longer than the timeout."""
+        with self._done:
+            self._rounds_wanted = wanted = max(self._rounds_wanted, self._rounds_done) + 1
+            self._deadline_s = time.monotonic() + timeout_s
+            self._wake.set()
+            return self._done.wait_for(lambda: self._rounds_done >= wanted, timeout_s)
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Ship the rest within the timeout, keep on disk what remains, end the thread."""
+        timeout_s = self.settings.timeout_s if timeout_s is None else timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s + 1.0)
+
+    def _run(self) -> None:
+        self.engine.state.is_muted = True
+        while not self._stopping:
+            self._wake.wait(self.settings.interval_s)
+            self._wake.clear()
+            wanted = self._rounds_wanted
+            self._round()
+            with self._done:
+                self._rounds_done = max(self._rounds_done, wanted)
+                self._done.notify_all()
+        self._round()
+        if self.delivery is not None:
+            self.lost += self.delivery.close()
+
+    def _round(self) -> None:
+        engine = self.engine
+        engine.tick += 1
+        left = len(engine.ring.records)
+        while left > 0:
+            records = engine.ring.take(min(left, self.settings.batch_events))
+            left -= len(records)
+            self._put(self.converter.events(records))
+        for thread, overflow in list(engine.overflows):
+            is_over = not thread.is_alive()
+            grown = overflow.take()
+            self.dropped += int(sum(amounts[0] for _, amounts in grown))
+            self._put(self.converter.totals(grown))
+            if is_over:
+                engine.overflows.remove((thread, overflow))
+        if self.delivery is not None:
+            self.delivery.work(self._deadline_s)
+            self._deadline_s = None if not self._stopping else self._deadline_s
+
+    def _put(self, events: list[dict[str, Any]]) -> None:
+        if not events:
+            return
+        self.events += len(events)
+        self.ledger.add(events)
+        if self.delivery is not None:
+            self.delivery.put(events)
+
+
+def _delivery(settings: Settings) -> ServerDelivery | DirectoryDelivery | None:
+    if not settings.to:
+        return None
+    if "://" in settings.to:
+        return ServerDelivery(settings, Producer())
+    return DirectoryDelivery(settings.to, Producer())
