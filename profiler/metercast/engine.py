@@ -25,6 +25,9 @@ CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
 WAIT = CODE["WAIT"]
 CUSTOM = CODE["CUSTOM"]
 
+EXECUTIONS = "executions"
+"""The meter of runs: the last CPU record of each carries one unit of it."""
+
 cpu_clock = time.thread_time_ns
 elapsed_clock = time.perf_counter_ns
 
@@ -121,13 +124,17 @@ class Engine:
         return execution
 
     def close(self, execution: Execution) -> None:
-        """Record what the execution has used and charge its parent again."""
+        """Record what the execution has used, counted as one more run of it, and charge its parent again."""
         state = self.state
         self._settle()
         execution.is_open = False
         charge = execution.charge
+        cpu_ns = 0
         if charge is not None:
+            cpu_ns, charge.cpu_ns = charge.cpu_ns, 0
             self._record_charge(charge)
+        now_ns = state.elapsed_mark
+        self._append((now_ns, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 1.0, EXECUTIONS))
         if state.charge is not None and state.charge is not charge:
             self._leave(state.charge)
         state.charge = None

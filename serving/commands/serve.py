@@ -68,7 +68,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise ValueError(f"setting {where}: {first['msg']} (found {first['input']!r:.60})") from error
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise ValueError(
-            f"--host {settings.host}: only loopback is served without keys; use 127.0.0.1 behind a proxy that checks them"
+            f"--host {settings.host}: only loopback is served; use 127.0.0.1 behind a proxy that checks keys"
         )
     return settings
 

@@ -33,7 +33,8 @@ def install(io: Any, engine: Engine) -> None:
     raw_file = _counting_file(io, engine)
     opener = _opener(io, raw_file, io.open)
     builtins.open = opener
-    for module in (io, _io):
+    modules: tuple[Any, ...] = (io, _io)
+    for module in modules:
         module.open = opener
     io.FileIO = raw_file
     for name in READERS:
@@ -87,7 +88,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:
     """Build `open`: the layers of the standard library's own, as its documentation gives them, on our raw file."""
 
-    def open(  # noqa: PLR0917 -- the signature of the built-in
+    def open(
         file: Any,
         mode: Any = "r",
         buffering: Any = -1,
