@@ -57,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
     """Routes of the shop."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 64 * 1024
     catalogue: Catalogue
     payments: Payments
 

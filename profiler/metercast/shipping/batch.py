@@ -45,6 +45,12 @@ class Converter:
             for ended_ns, execution, code, cpu_ns, memory, network, disk, duration_ns, units, meter in records
         ]
 
+    def event(
+        self, timestamp_s: float, key: CUSTOM_KEY, amounts: tuple[int, int, int, int, float, float]
+    ) -> dict[str, Any]:
+        """One event of (CPU ns, memory, network, disk bytes, duration ms, units) that belongs to no execution."""
+        return _event(timestamp_s, key, (self.cycles(amounts[0]), *amounts[1:]), (0, 0), self.source)
+
     def totals(self, grown: Iterable[tuple[CUSTOM_KEY, list[float]]]) -> list[dict[str, Any]]:
         """One event per (user, operation, type, meter) for records whose detail was dropped; ``executionID`` is 0."""
         now_s = (clock.elapsed_ns() + clock.epoch_offset_ns()) / 1e9

@@ -8,6 +8,7 @@ import time
 from metercast.ledger import Ledger
 from metercast.shipping.batch import Converter
 from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+from metercast.shipping.self_cost import SelfCost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Shipper:
 
     def _run(self) -> None:
         self.engine.state.is_muted = True
+        self.self_cost = SelfCost(self.converter, self.settings.user)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
@@ -88,6 +90,7 @@ class Shipper:
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
+        shipped, dropped = self.events, self.dropped
         left = len(engine.ring.records)
         while left > 0:
             records = engine.ring.take(min(left, self.settings.batch_events))
@@ -100,6 +103,7 @@ class Shipper:
             self._put(self.converter.totals(grown))
             if is_over:
                 engine.overflows.remove((thread, overflow))
+        self._put(self.self_cost.events(self.events - shipped, self.dropped - dropped))
         if self.delivery is not None:
             self.delivery.work(self._deadline_s)
             self._deadline_s = None if not self._stopping else self._deadline_s
