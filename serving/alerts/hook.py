@@ -18,7 +18,7 @@ from serving.alerts.anomaly import EVERYONE, Anomaly
 from serving.alerts.intensity import intensities
 from serving.alerts.store import create, read_open, write
 
-OPEN_AT, STAY_AT = 14.0, 6.0
+OPEN_AT, STAY_AT = 18.0, 8.0
 """Nats of surprise that open an episode, and that keep one open."""
 
 QUIET_WINDOWS = 8

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import serving
-from serving.demo.api import Api, LiveFeed
+from serving.api_client import Api, LiveFeed
 from serving.demo.load import CUSTOMERS, Load
 from serving.demo.processes import Child, ChildError, Children, metercast, wait_until
 from serving.demo.report import overhead_of, totals_of

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 TOP = 6
+WORTH_TELLING = Decimal("0.01")
 
 
 def totals_of(estimates: list[dict[str, Any]]) -> dict[str, str]:
@@ -93,9 +94,12 @@ def _print_operations(document: dict[str, Any], console: Console) -> None:
 def _print_anomalies(document: dict[str, Any], console: Console) -> None:
     fault = document["fault"]
     console.print(f"[bold]Fault[/bold] {fault['what']} on at {fault['on'][11:19]}, off at {fault['off'][11:19]}")
-    for anomaly in document["anomalies"]:
+    worth = [anomaly for anomaly in document["anomalies"] if Decimal(anomaly["cost"] or 0) >= WORTH_TELLING]
+    for anomaly in sorted(worth, key=lambda anomaly: -Decimal(anomaly["cost"])):
         end = anomaly["ended"] or anomaly["last"]
-        cost = f"{anomaly['cost']} {anomaly['currency']}" if anomaly["cost"] is not None else "no price"
-        console.print(f"[bold]Anomaly[/bold] {anomaly['started'][11:19]} to {end[11:19]}: {anomaly['reason']}, {cost}")
-    if not document["anomalies"]:
-        console.print("[bold]Anomalies[/bold] none found")
+        console.print(
+            f"[bold]Anomaly[/bold] {anomaly['started'][11:19]} to {end[11:19]}: {anomaly['reason']}, "
+            f"cost {anomaly['cost']} {anomaly['currency']}"
+        )
+    small = len(document["anomalies"]) - len(worth)
+    console.print(f"[bold]Anomalies[/bold] {len(worth)} worth telling, {small} below {WORTH_TELLING} in cost")

@@ -1,4 +1,4 @@
-"""What the demo asks the running platform, over HTTP as anyone would."""
+"""Questions to a running server over HTTP: what `metercast estimate` and the demo ask."""
 
 from __future__ import annotations
 
