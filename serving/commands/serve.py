@@ -80,6 +80,7 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(128)  # whoever reads the address may connect at once
     except OSError as error:
         listener.close()
         raise OSError(
