@@ -39,12 +39,13 @@ def post_estimates(body: EstimateRequest, platform: PlatformDependency) -> dict[
     """Spend so far and the bill at period end, as a distribution, with the split by operation and micro-operation."""
     known_user(platform, body.user)
     now_ns = platform.worker.status()["watermark_ns"] or time.time_ns()
-    start_ns, end_ns = month_ns(time.time_ns())
+    month_start_ns, month_end_ns = month_ns(time.time_ns())
+    end_ns = time_ns("period_end", body.period_end, month_end_ns)
     try:
         request = Request(
             user=body.user,
-            start_ns=time_ns("period_start", body.period_start, start_ns),
-            end_ns=time_ns("period_end", body.period_end, end_ns),
+            start_ns=time_ns("period_start", body.period_start, month_start_ns),
+            end_ns=end_ns,
             now_ns=now_ns,
             window_s=_window_s(platform, end_ns - now_ns),
             paths=body.paths,

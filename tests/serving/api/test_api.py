@@ -199,7 +199,7 @@ def test_estimates_are_distributions_that_add_up(url: str) -> None:
         ({"period_end": "2020-01-01"}, 422, "not after"),
         ({"period_end": "soon"}, 422, "'soon'"),
         ({"paths": 1}, 422, "paths"),
-        ({"period_end": "2030-01-01"}, 409, "too few to look"),
+        ({"period_end": "2030-01-01"}, 409, "too little history"),
     ],
 )
 def test_estimates_refuse_what_they_cannot_know(url: str, body: dict[str, Any], status: int, message: str) -> None:
