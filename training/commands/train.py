@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,8 @@ def main(argv: list[str]) -> int:
 def _row(one: Trained) -> dict[str, Any]:
     """A model of the run as JSON, which has no NaN."""
     figures = {
-        key: round(value, 6) if value == value else None for key, value in one.backtest.accuracy.document().items()
+        key: round(value, 6) if math.isfinite(value) else None
+        for key, value in one.backtest.accuracy.document().items()
     }
     head = {"model": one.name, "version": one.version, "run_id": one.run_id, "train_s": round(one.train_s, 3)}
     return head | figures
