@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 from features.sqlite_log import SqliteEventLog
@@ -13,7 +12,7 @@ from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
 from serving.ingest.committer import GroupCommitter
 from serving.plan_files import PlanError, load_plans
-from serving.pricing.paths import UsageColumn, rate_paths
+from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.settings import Settings
 from serving.storage.history import History
@@ -53,15 +52,17 @@ class excess_price:  # noqa: N801 -- a function with a plan in it
     """Price of usage beyond the expected, at the plan's own prices without minimums, maximums and flat fees."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = replace(
-            plan,
-            charges=tuple(
-                replace(charge, minimum=None, maximum=None) for charge in plan.charges if charge.meter is not None
-            ),
-        )
+        self._currency = plan.currency
+        self._charges = [charge for charge in plan.charges if charge.meter is not None]
 
     def __call__(self, operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
-        """Amount, unrounded lines of which are rounded once each, and currency."""
-        columns = [UsageColumn(operation, micro, resource) for micro, resource in excess]
-        with_it = rate_paths(self._plan, columns, [list(excess.values()), [0.0] * len(columns)])
-        return with_it.totals[0] - with_it.totals[1], self._plan.currency
+        """Amount to the millionth, and currency."""
+        columns = [(UsageColumn(operation, micro, resource), value) for (micro, resource), value in excess.items()]
+        total = Decimal(0)
+        for charge in self._charges:
+            quantity = Decimal(0)
+            for column, value in columns:
+                if charge.meter and charge.meter.takes(operation, column.micro_operation_type, column.meter):
+                    quantity += charge.meter.value.of({column.field: Decimal(f"{value:.6f}")})
+            total += charge.model.amount(quantity) if quantity else Decimal(0)
+        return total.quantize(Decimal("0.000001")), self._currency

@@ -61,6 +61,10 @@ def document(anomaly: Anomaly) -> dict[str, Any]:
         "score": anomaly.score,
         "observed": anomaly.observed,
         "expected": {"low": low, "middle": middle, "high": high},
+        "excess": [
+            {"microOperationType": micro, "resource": resource, "amount": amount}
+            for (micro, resource), amount in anomaly.excess.items()
+        ],
         "cost": str(anomaly.cost) if anomaly.cost is not None else None,
         "currency": anomaly.currency or None,
         "verdict": anomaly.verdict or None,

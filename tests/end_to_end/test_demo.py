@@ -48,6 +48,7 @@ def test_the_fault_is_found_where_and_when_it_was(demo_run: tuple[Path, dict[str
     dearest = max(document["anomalies"], key=lambda one: Decimal(one["cost"] or 0))
     assert dearest["operationID"] == document["fault"]["operation"]
     assert dearest["microOperationType"].startswith("NETWORK")
+    assert dearest["observed"] > dearest["expected"]["high"]
     began, on, off = (
         datetime.fromisoformat(text) for text in (dearest["started"], document["fault"]["on"], document["fault"]["off"])
     )
