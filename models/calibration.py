@@ -16,8 +16,8 @@ PRIOR_COUNT = 50.0
 def width_factor(steps: Array, actual: Array) -> float:
     """The factor on distances from the median under which P10 to P90 covers 80 % of the actual values.
 
-    Quantiles of shape (..., levels), actual (...,). It is the 80 % quantile of each value's distance from the median, in
-    units of the interval's half on its side (a conformal score as of Romano, Patterson & Candes, 2019, on a scale).
+    Quantiles of shape (..., levels), actual (...,). It is the 80 % quantile of each value's distance from the median,
+    in units of the interval's half on its side (a conformal score as of Romano, Patterson & Candes, 2019, on a scale).
     """
     middle = steps[..., _MIDDLE]
     upper, lower = steps[..., -1] - middle, middle - steps[..., 0]

@@ -1,8 +1,8 @@
 """Ensemble: members weighted series by series by how they did lately, widths calibrated, totals from two sources.
 
 Weights follow the exponentially weighted average forecaster ("Hedge", Freund & Schapire, 1997): each member's prior
-times exp(-rate x loss), where the loss is the scaled pinball loss at the last origins before the forecast, of the series
-itself shrunk to that of all. Quantiles are averaged level by level (Vincent). Everything measured lies before the origin.
+times exp(-rate x loss), where the loss is the scaled pinball loss at the last origins before the forecast, of the
+series itself shrunk to that of all. Quantiles are averaged level by level (Vincent). All of it lies before the origin.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Lstm:
 
     @torch.no_grad()
     def direct_totals(self, panel: Panel, horizon: int) -> Array | None:
-        """Quantiles of the sum over the horizon by the network's own head; None for a horizon it was not trained for."""
+        """Quantiles of the sum over the horizon by a head of its own; None for a horizon it was not trained for."""
         network, shape = self._trained()
         if horizon != shape.horizon:
             return None
