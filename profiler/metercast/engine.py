@@ -83,8 +83,8 @@ class Engine:
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
-        self.user_header = "X-Metercast-User"
-        self.is_on = True
+        self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
+        self.is_on = False
         self.tick = 0
         self.reads_cpu = True
         self.state = ThreadState(self)
@@ -206,6 +206,19 @@ class Engine:
         """Record bytes that were read before it was known which execution they belong to."""
         self._append((elapsed_clock(), execution, code, 0, 0, network, 0, 0, 0.0, ""))
 
+    def checkpoint(self) -> None:
+        """Record what this thread's open executions have used so far, as before a flush or the end of the process."""
+        state = self.state
+        self._settle()
+        if state.charge is not None:
+            self._record_charge(state.charge)
+        execution = self.current.get()
+        while execution is not None:
+            charge = execution.charge
+            if charge is not None and charge.owner is state.overflow and execution.is_open:
+                self._record_charge(charge)
+            execution = execution.parent
+
     # Parts -----------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -253,6 +266,8 @@ class Engine:
 
     def _append(self, record: Record) -> None:
         ring = self.ring
+        if not self.is_on:
+            return
         if len(ring.records) < ring.capacity:
             ring.records.append(record)
         else:
