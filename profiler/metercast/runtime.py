@@ -39,7 +39,7 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
             return
         engine.is_on = True
         engine.default_user = settings.user
-        engine.ring.capacity = settings.ring_capacity
+        engine.capacity = settings.ring_capacity
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
         _shipper = Shipper(engine, settings)

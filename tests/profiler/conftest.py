@@ -86,7 +86,7 @@ class Recorder:
     def take(self):
         """{operation: {type: {cpu_ns, duration_ns, records, units}}}"""
         totals = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
-        for record in self.engine.ring.take(1 << 30):
+        for record in self.engine.take(1 << 30):
             _, execution, code, cpu_ns, _, network, disk, duration_ns, units, _ = record
             total = totals[execution.operation][MICRO_OPERATION_TYPES[code]]
             total["cpu_ns"] += cpu_ns
@@ -99,15 +99,15 @@ class Recorder:
 
     def users(self):
         """{operation: user} of what is in the ring."""
-        return {record[1].operation: record[1].user for record in self.engine.ring.records}
+        return {record[1].operation: record[1].user for record in self.engine.take(1 << 30)}
 
 
 @pytest.fixture
 def recorder():
     """An engine that is on for one test and empty before and after."""
     process_engine.is_on = True
-    process_engine.ring.take(1 << 30)
+    process_engine.take(1 << 30)
     yield Recorder(process_engine)
     process_engine.is_on = False
-    process_engine.ring.take(1 << 30)
+    process_engine.take(1 << 30)
     assert CODE["WAIT"] == 8

@@ -200,4 +200,4 @@ def test_without_start_an_operation_records_nothing():
         yield from (1, 2)
 
     assert list(steps()) == [1, 2]
-    assert not engine.ring.records
+    assert engine.pending() == 0

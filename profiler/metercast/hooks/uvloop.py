@@ -20,8 +20,7 @@ def install(uvloop: ModuleType, engine: Engine) -> None:
 
     def step(callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         execution = engine.current.get()
-        charge = engine.state.charge
-        before = charge.execution if charge is not None else None
+        before = engine.charged()
         if before is execution:
             callback(*args)
             return

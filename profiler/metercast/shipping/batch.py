@@ -18,9 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from metercast.ring import Record
+    from metercast.overflow import Key, Record
 
-    Key = tuple[str, str, int, str]
     Row = tuple[float, str, str, int, str, int, int, int, int, float, float, int, int, str]
 
 PER_EXECUTION, PER_CALL = "execution", "call"

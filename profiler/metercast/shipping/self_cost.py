@@ -58,4 +58,4 @@ def recording_cost_ns() -> float:
         engine.close(execution)
         engine.current.reset(token)
     spent_ns = time.thread_time_ns() - started_ns
-    return spent_ns / max(1, len(engine.ring.records))
+    return spent_ns / max(1, engine.pending())

@@ -79,7 +79,7 @@ class Shipper:
             self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
-        self.engine.state.is_muted = True
+        self.engine.mute()
         self.self_cost = SelfCost(self.converter, self.settings.user)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
@@ -100,19 +100,15 @@ class Shipper:
         engine = self.engine
         engine.tick += 1
         recorded, dropped = 0, self.dropped
-        left = len(engine.ring.records)
+        left = engine.pending()
         while left > 0:
-            records = engine.ring.take(min(left, _RECORDS_AT_ONCE))
+            records = engine.take(min(left, _RECORDS_AT_ONCE))
             left -= len(records)
             recorded += len(records)
             self._put(self.converter.rows(records))
-        for thread, overflow in list(engine.overflows):
-            is_over = not thread.is_alive()
-            grown = overflow.take()
-            self.dropped += int(sum(amounts[0] for _, amounts in grown))
-            self._put(self.converter.totals(grown))
-            if is_over:
-                engine.overflows.remove((thread, overflow))
+        grown = engine.take_overflow()
+        self.dropped += int(sum(amounts[0] for _, amounts in grown))
+        self._put(self.converter.totals(grown))
         self._put(self.self_cost.rows(recorded + self.dropped - dropped, self.dropped - dropped))
         self._guard(self._ship)
 
