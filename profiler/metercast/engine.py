@@ -14,11 +14,11 @@ import threading
 import time
 
 from metercast.event import MICRO_OPERATION_TYPES
-from metercast.ring import Overflow, Ring
+from metercast.overflow import Overflow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from metercast.ring import Record
+    from metercast.overflow import Key, Record
 
 CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
 CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
@@ -71,20 +71,21 @@ class ThreadState(threading.local):
         self.elapsed_mark = 0
         self.is_muted = False
         self.overflow = Overflow()
-        engine.overflows.append((threading.current_thread(), self.overflow))
+        engine._overflows.append((threading.current_thread(), self.overflow))
 
 
 class Engine:
     """Records micro-operations of this process; see the module's docstring for how CPU time is charged."""
 
     def __init__(self, capacity: int = 65_536) -> None:
-        self.ring = Ring(capacity)
-        self.overflows: list[tuple[threading.Thread, Overflow]] = []
+        self.capacity = capacity
+        self._records: list[Record] = []
+        self._overflows: list[tuple[threading.Thread, Overflow]] = []
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
-        self.user_header = "X-Metercast-User"
-        self.is_on = True
+        self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
+        self.is_on = False
         self.tick = 0
         self.reads_cpu = True
         self.state = ThreadState(self)
@@ -96,8 +97,8 @@ class Engine:
 
     def reset_after_fork(self) -> None:
         """In a forked child: forget what the parent will ship and take other execution numbers."""
-        self.ring.records = []
-        self.overflows = []
+        self._records = []
+        self._overflows = []
         self.state = ThreadState(self)
         self.seed_numbers()
         execution = ancestor = self.current.get()
@@ -206,6 +207,50 @@ class Engine:
         """Record bytes that were read before it was known which execution they belong to."""
         self._append((elapsed_clock(), execution, code, 0, 0, network, 0, 0, 0.0, ""))
 
+    def checkpoint(self) -> None:
+        """Record what this thread's open executions have used so far, as before a flush or the end of the process."""
+        state = self.state
+        self._settle()
+        if state.charge is not None:
+            self._record_charge(state.charge)
+        execution = self.current.get()
+        while execution is not None:
+            charge = execution.charge
+            if charge is not None and charge.owner is state.overflow and execution.is_open:
+                self._record_charge(charge)
+            execution = execution.parent
+
+    def charged(self) -> Execution | None:
+        """The execution that this thread's time is charged to now."""
+        charge = self.state.charge
+        return charge.execution if charge is not None else None
+
+    def mute(self) -> None:
+        """Record nothing of this thread, ever."""
+        self.state.is_muted = True
+
+    # For the shipper -------------------------------------------------------------------------------------------------
+
+    def pending(self) -> int:
+        """How many records wait."""
+        return len(self._records)
+
+    def take(self, limit: int) -> list[Record]:
+        """Remove and return at most ``limit`` of the oldest records; appending threads go on meanwhile."""
+        taken = self._records[:limit]
+        del self._records[: len(taken)]
+        return taken
+
+    def take_overflow(self) -> list[tuple[Key, list[float]]]:
+        """The totals, since the last call, of records that found no room, by (user, operation, code, meter)."""
+        grown: list[tuple[Key, list[float]]] = []
+        for thread, overflow in list(self._overflows):
+            is_over = not thread.is_alive()
+            grown += overflow.take()
+            if is_over:
+                self._overflows.remove((thread, overflow))
+        return grown
+
     # Parts -----------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -252,8 +297,9 @@ class Engine:
             self._append((now_ns, charge.execution, WAIT, 0, 0, 0, 0, wait_ns, 0.0, ""))
 
     def _append(self, record: Record) -> None:
-        ring = self.ring
-        if len(ring.records) < ring.capacity:
-            ring.records.append(record)
+        if not self.is_on:
+            return
+        if len(self._records) < self.capacity:
+            self._records.append(record)
         else:
             self.state.overflow.add(record)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from metercast.event import MICRO_OPERATION_TYPES, RESOURCE_FIELDS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from metercast.shipping.batch import Row
 
 # Default price sheet, only for ranking a local run: US dollars per unit, of the order of public cloud list prices.
 PRICES_USD = {
@@ -21,17 +25,17 @@ class Ledger:
     def __init__(self) -> None:
         self.totals: dict[tuple[str, str], dict[str, float]] = {}
 
-    def add(self, events: list[dict[str, Any]]) -> None:
-        """Add events to the totals of their (operation, micro-operation type)."""
-        for event in events:
+    def add(self, rows: list[Row]) -> None:
+        """Add rows to the totals of their (operation, micro-operation type)."""
+        for row in rows:
             total = self.totals.setdefault(
-                (event["operationID"], event["microOperationType"]),
+                (row[2], MICRO_OPERATION_TYPES[row[3]]),
                 {"events": 0, "cpuCycles": 0, "memoryBytes": 0, "networkBytes": 0, "diskBytes": 0}
                 | {"executionTimeMs": 0.0, "units": 0.0},
             )
             total["events"] += 1
-            total["units"] += event["units"]
-            for name, value in event["resourceUsage"].items():
+            total["units"] += row[10]
+            for name, value in zip(RESOURCE_FIELDS, row[5:10], strict=True):
                 total[name] += value
 
     def dearest(self, limit: int = 10) -> list[dict[str, Any]]:

@@ -36,7 +36,9 @@ class operation:  # noqa: N801 -- reads as a verb in `with operation("checkout")
         self._execution: Execution | None = None
         self._token: Token[Execution | None] | None = None
 
-    def __enter__(self) -> Execution:
+    def __enter__(self) -> operation:
+        if not engine.is_on:
+            return self
         if self._execution is not None:
             raise RuntimeError(
                 f"operation({self.name!r}) is already open; one object meters one block at a time. "
@@ -44,7 +46,7 @@ class operation:  # noqa: N801 -- reads as a verb in `with operation("checkout")
             )
         execution = self._execution = engine.open(self.name, self.user)
         self._token = engine.current.set(execution)
-        return execution
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -60,7 +62,7 @@ class operation:  # noqa: N801 -- reads as a verb in `with operation("checkout")
             if engine.current.get() is execution:
                 engine.current.set(execution.parent)
 
-    async def __aenter__(self) -> Execution:
+    async def __aenter__(self) -> operation:
         return self.__enter__()
 
     async def __aexit__(
@@ -126,6 +128,8 @@ def _generator_function(name: str, user: str, function: Callable[..., Any]) -> C
     """Meter only the time inside the generator: its caller's time between two items is not its own."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        if not engine.is_on:
+            return (yield from function(*args, **kwargs))
         generator = function(*args, **kwargs)
         execution: Execution | None = None
         step, value = generator.send, None

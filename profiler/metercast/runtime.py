@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import threading
 
@@ -9,12 +11,16 @@ from metercast.engine import Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from metercast.settings import Settings
     from metercast.shipping.shipper import Shipper
 
 engine = Engine()
 _shipper: Shipper | None = None
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may stop what it interrupts in starting
+_is_registered = False
 
 
 def start(settings: Settings | None = None, *, to: str | None = None, user: str | None = None) -> None:
@@ -31,28 +37,31 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
     with _lock:
         if _shipper is not None or settings.off:
             return
+        engine.is_on = True
         engine.default_user = settings.user
-        engine.ring.capacity = settings.ring_capacity
-        engine.user_header = settings.user_header
+        engine.capacity = settings.ring_capacity
+        engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
         _shipper = Shipper(engine, settings)
         _shipper.start()
-    os.register_at_fork(after_in_child=_after_fork)
-    threading._register_atexit(stop)  # type: ignore[attr-defined]  # before daemon threads are frozen
+        _register_ends()
 
 
 def stop(timeout_s: float | None = None) -> None:
-    """Ship what is left, within a deadline, and stop shipping."""
+    """Ship what is left, within a deadline, and stop metering: from here on an `operation` costs next to nothing."""
     global _shipper
     with _lock:
         shipper, _shipper = _shipper, None
     if shipper is not None:
+        engine.checkpoint()
+        engine.is_on = False
         shipper.stop(timeout_s)
 
 
 def flush(timeout_s: float = 5.0) -> bool:
     """Ship everything recorded so far; False when the time did not suffice (it stays queued or spooled)."""
     shipper = _shipper
+    engine.checkpoint()
     return shipper is None or shipper.flush(timeout_s)
 
 
@@ -61,9 +70,31 @@ def shipper() -> Shipper | None:
     return _shipper
 
 
+def _register_ends() -> None:
+    """Every way a process can end on its own, or go on as two, passes by here; done once a process."""
+    global _is_registered  # noqa: PLW0603
+    if _is_registered:
+        return
+    _is_registered = True
+    os.register_at_fork(after_in_child=_after_fork)
+    atexit.register(stop)  # runs after all but daemon threads have ended
+    # multiprocessing and preforking servers end their children with `_exit`, which runs no exit handler
+    for name in ("_exit", "execv", "execve"):
+        setattr(os, name, _after_stop(getattr(os, name)))
+
+
+def _after_stop(leave: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(leave)
+    def leaving(*args: Any, **kwargs: Any) -> Any:
+        stop()
+        return leave(*args, **kwargs)
+
+    return leaving
+
+
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     engine.reset_after_fork()
     if _shipper is not None:
         _shipper.restart_after_fork()

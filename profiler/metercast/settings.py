@@ -9,10 +9,11 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("user", "METERCAST_USER", str, "unknown", "who pays when nothing more exact is known"),
     ("api_key", "METERCAST_API_KEY", str, "", "sent as `Authorization: Bearer`"),
     ("ca_file", "METERCAST_CA_FILE", str, "", "certificates to trust instead of the system's"),
-    ("user_header", "METERCAST_USER_HEADER", str, "X-Metercast-User", "request header that names the user"),
+    ("user_header", "METERCAST_USER_HEADER", str, "X-Metercast-User, X-User", "headers that name the user, in order"),
     ("spool", "METERCAST_SPOOL", str, "", "directory for batches while the server is away"),
     ("spool_limit_bytes", "METERCAST_SPOOL_LIMIT_BYTES", int, 256 << 20, "above it, detail becomes totals"),
     ("ring_capacity", "METERCAST_RING_CAPACITY", int, 65_536, "records held; above it, detail becomes totals"),
+    ("detail", "METERCAST_DETAIL", str, "execution", "an event per `execution` and type, or per `call`"),
     ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
@@ -34,6 +35,7 @@ class Settings:
     spool: str
     spool_limit_bytes: int
     ring_capacity: int
+    detail: str
     batch_events: int
     interval_s: float
     timeout_s: float
@@ -68,4 +70,6 @@ def _parse(variable: str, kind: type, text: str) -> object:
         raise ValueError(f"{variable}={text!r} is not a number. Set a positive {kind.__name__} or unset it.") from None
     if kind is not str and not value > 0:
         raise ValueError(f"{variable}={text!r} must be above 0. Set a positive {kind.__name__} or unset it.")
+    if variable == "METERCAST_DETAIL" and value not in ("execution", "call"):
+        raise ValueError(f"{variable}={text!r} is neither `execution` nor `call`. Set one of them or unset it.")
     return value

@@ -1,112 +1,237 @@
-"""Bytes that cross a socket, a file or SQLite are counted exactly, without a word in the program."""
+"""Bytes of files, sockets, pipes and databases, compared with what the file system or the peer saw."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-from tests.profiler.run_program import run_program, runs, total
+import http.client
+import threading
 
 
-def test_files_to_the_byte(tmp_path: Path) -> None:
-    """Buffered, raw, text and descriptor calls count what reaches the kernel, once."""
-    events = run_program(
-        tmp_path,
+def test_files_are_counted_to_the_byte(metered):
+    """Buffered, raw, text, pathlib, os, copies and descriptors: what reached the file is what is billed."""
+    run = metered(
         """
-import os
-from pathlib import Path
+import os, pathlib, shutil
 from metercast import operation
-with operation("write"):
-    Path("a.bin").write_bytes(b"x" * 100_000)
-    with open("b.txt", "w", encoding="utf-8") as file:
-        for _ in range(1_000):
-            file.write("grün\\n")
-    with open("c.bin", "wb", buffering=0) as file:
-        file.write(b"y" * 77)
-    descriptor = os.open("d.bin", os.O_CREAT | os.O_WRONLY)
-    os.write(descriptor, b"z" * 33)
-    os.close(descriptor)
+with operation("buffered"):
+    with open("a", "wb") as f:
+        for _ in range(1000): f.write(b"12345")
+with operation("text"):
+    pathlib.Path("b").write_text("żółw\\n" * 100, encoding="utf-8")
+with operation("os"):
+    fd = os.open("c", os.O_WRONLY | os.O_CREAT)
+    os.write(fd, b"x" * 777); os.pwrite(fd, b"y" * 23, 777); os.close(fd)
+with operation("append"):
+    with open("c", "ab", buffering=0) as f: f.write(b"z" * 200)
 with operation("read"):
-    Path("a.bin").read_bytes()
-    open("b.txt", encoding="utf-8").readlines()
-with operation("nothing"):
-    Path("a.bin").stat()
-""",
+    data = pathlib.Path("a").read_bytes()
+with operation("lines"):
+    lines = sum(1 for _ in open("b", encoding="utf-8"))
+with operation("copy"):
+    shutil.copyfile("a", "d")
+print(len(data), lines)
+"""
     )
-    assert total(events, "write", "DISK_WRITE", "diskBytes") == 100_000 + 6_000 + 77 + 33
-    assert total(events, "read", "DISK_READ", "diskBytes") == 106_000
-    assert total(events, "nothing", "DISK_READ", "diskBytes") == 0
+    assert run.output == "5000 100\n"
+    expected = {
+        ("buffered", "DISK_WRITE"): 5000,
+        ("text", "DISK_WRITE"): 800,
+        ("os", "DISK_WRITE"): 800,
+        ("append", "DISK_WRITE"): 200,
+        ("read", "DISK_READ"): 5000,
+        ("lines", "DISK_READ"): 800,
+        ("copy", "DISK_READ"): 5000,
+        ("copy", "DISK_WRITE"): 5000,
+    }
+    assert {key: run.total("diskBytes", *key) for key in expected} == expected
 
 
-def test_sockets_to_the_byte(tmp_path: Path) -> None:
-    """Both ends of a connection count what they sent and received."""
-    events = run_program(
-        tmp_path,
+def test_both_ends_of_a_socket_agree(metered):
+    """What one thread sends is what the other receives, by every method of a socket."""
+    run = metered(
         """
 import socket, threading
 from metercast import operation
-server = socket.create_server(("127.0.0.1", 0))
-def answer():
-    connection, _ = server.accept()
-    with operation("server"):
-        data = b""
-        while len(data) < 50_000:
-            data += connection.recv(65_536)
-        connection.sendall(b"r" * 1_234)
-thread = threading.Thread(target=answer); thread.start()
-with operation("client"):
-    client = socket.create_connection(server.getsockname())
-    client.sendall(b"q" * 50_000)
-    got = 0
-    while got < 1_234:
-        got += len(client.recv(4_096))
+a, b = socket.socketpair()
+def reader():
+    with operation("receiver"):
+        buffer, got = bytearray(4096), 0
+        while True:
+            n = b.recv_into(buffer) if got % 2 else len(b.recv(4096))
+            if not n: return
+            got += n
+thread = threading.Thread(target=reader); thread.start()
+with operation("sender"):
+    a.send(b"x" * 100); a.sendall(b"y" * 100_001); a.sendmsg([b"12", b"345"])
+    a.makefile("wb", buffering=0).write(b"z" * 50)
+a.shutdown(socket.SHUT_WR)
 thread.join()
-""",
+"""
     )
-    assert total(events, "client", "NETWORK_SEND", "networkBytes") == 50_000
-    assert total(events, "client", "NETWORK_RECEIVE", "networkBytes") == 1_234
-    assert total(events, "server", "NETWORK_RECEIVE", "networkBytes") == 50_000
-    assert total(events, "server", "NETWORK_SEND", "networkBytes") == 1_234
+    sent = 100 + 100_001 + 5 + 50
+    assert run.total("networkBytes", "sender", "NETWORK_SEND") == sent
+    assert run.total("networkBytes", "receiver", "NETWORK_RECEIVE") == sent
 
 
-def test_sqlite_reads_and_writes_are_seen(tmp_path: Path) -> None:
-    """A committed insert writes at least the rows' own bytes, although SQLite does its own input and output."""
-    events = run_program(
-        tmp_path,
+def test_asyncio_streams_are_counted_by_operation(metered):
+    """A server that reads before it knows the operation bills the bytes to the operation that answers."""
+    run = metered(
         """
-import sqlite3
+import asyncio
 from metercast import operation
-connection = sqlite3.connect("s.db")
-connection.execute("CREATE TABLE t (x TEXT)")
-with operation("insert"):
-    connection.executemany("INSERT INTO t VALUES (?)", [("v" * 1_000,)] * 100)
-    connection.commit()
-""",
+async def serve(reader, writer):
+    line = await reader.readline()
+    with operation("answer", user="u1"):
+        writer.write(line * 3)
+        await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with operation("ask", user="u2"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"h" * 999 + b"\\n")
+        assert len(await reader.read()) == 3000
+        writer.close()
+    server.close()
+asyncio.run(main())
+"""
     )
-    assert total(events, "insert", "DISK_WRITE", "diskBytes") >= 100_000
+    assert run.total("networkBytes", "answer", "NETWORK_RECEIVE") == 1000
+    assert run.total("networkBytes", "answer", "NETWORK_SEND") == 3000
+    assert run.total("networkBytes", "ask", "NETWORK_SEND") == 1000
+    assert run.total("networkBytes", "ask", "NETWORK_RECEIVE") == 3000
 
 
-def test_requests_of_a_plain_web_server_are_operations(tmp_path: Path) -> None:
-    """A server that knows nothing of metering is metered by route and by the user its header names."""
-    events = run_program(
-        tmp_path,
+def test_sqlite_writes_reach_the_bill(metered):
+    """SQLite's writes are those that the kernel counted, at least the size of what was stored."""
+    run = metered(
         """
-import http.client, threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.send_header("Content-Length", "5000"); self.end_headers()
-        self.wfile.write(b"b" * 5000)
-    def log_message(self, *_): pass
-server = HTTPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-for number in (17, 18, 19):
-    client = http.client.HTTPConnection(*server.server_address)
-    client.request("GET", f"/orders/{number}", headers={"X-Customer": "ada"})
-    client.getresponse().read()
-server.shutdown()
-""",
-        METERCAST_USER_HEADER="X-Customer",
+import os, sqlite3
+from metercast import operation
+with operation("store"):
+    connection = sqlite3.connect("t.db")
+    connection.execute("create table t (x blob)")
+    connection.executemany("insert into t values (?)", [(b"x" * 2000,)] * 100)
+    connection.commit()
+    connection.close()
+with operation("load"):
+    connection = sqlite3.connect("t.db")
+    assert connection.execute("select sum(length(x)) from t").fetchone()[0] == 200_000
+print(os.path.getsize("t.db"))
+"""
     )
-    assert runs(events, "GET /orders/{id}") == 3
-    assert total(events, "GET /orders/{id}", "NETWORK_SEND", "networkBytes") > 15_000
-    assert {event["userID"] for event in events if event["operationID"] == "GET /orders/{id}"} == {"ada"}
+    assert run.total("diskBytes", "store", "DISK_WRITE") >= int(run.output)
+    assert run.total("diskBytes", "load", "DISK_READ") >= 200_000
+
+
+def test_pipes_of_a_subprocess_are_memory_and_not_disk(metered):
+    """What goes to a child through pipes is neither network nor disk."""
+    run = metered(
+        """
+import subprocess
+from metercast import operation
+with operation("sort"):
+    out = subprocess.run(["cat"], input=b"x" * 5000, capture_output=True).stdout
+assert len(out) == 5000
+"""
+    )
+    assert run.total("memoryBytes", "sort", "MEMORY_WRITE") == 5000
+    assert run.total("memoryBytes", "sort", "MEMORY_READ") >= 5000
+    assert run.total("diskBytes", "sort") == 0
+
+
+SERVER = """
+import sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = open(__file__, "rb").read()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *a): pass
+import http.client
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sizes = {}
+for path, user in (("/items/1", "ann"), ("/items/2", "ann"), ("/help?x=1", "bob")):
+    raw = __import__("socket").create_connection(server.server_address)
+    request = f"GET {path} HTTP/1.1\\r\\nHost: x\\r\\nX-User: {user}\\r\\nConnection: close\\r\\n\\r\\n".encode()
+    raw.sendall(request)
+    got = 0
+    while data := raw.recv(65536):
+        got += len(data)
+    sizes[user] = [sizes.get(user, [0, 0])[0] + len(request), sizes.get(user, [0, 0])[1] + got]
+server.shutdown()
+print(sizes)
+"""
+
+
+def test_a_plain_web_service_is_metered_without_a_change(metered):
+    """Requests of http.server are operations by route, the header names who pays, bytes are those on the wire."""
+    run = metered(SERVER)
+    sizes = eval(run.output)
+    assert {"GET /items/{id}", "GET /help"} <= run.operations()
+    for user, (asked, answered) in sizes.items():
+        assert run.total("networkBytes", kind="NETWORK_RECEIVE", user=user) == asked
+        assert run.total("networkBytes", kind="NETWORK_SEND", user=user) == answered
+    assert run.total("units", "GET /items/{id}", "CPU_INSTRUCTION") == 2
+
+
+def test_another_header_may_name_the_user(metered):
+    """METERCAST_USER_HEADER takes one or more header names, the first found wins."""
+    run = metered(SERVER, METERCAST_USER_HEADER="X-Tenant, x-user")
+    assert run.total("events", user="ann") > 0
+
+
+def test_open_still_behaves_like_open(metered):
+    """Errors, modes, text layers and attributes of files are those of the standard library."""
+    run = metered(
+        """
+import io, tempfile
+from metercast import operation
+with operation("x"):
+    for bad in [("nosuch",), ("a", "rw"), ("a", "b"), ("a", "rb", -1, "utf-8")]:
+        try: open(*bad)
+        except Exception as e: print(type(e).__name__)
+    f = open("a", "w+", newline="")
+    print(type(f).__name__, f.mode, type(f.buffer).__name__, isinstance(f.buffer.raw, io.RawIOBase), f.name)
+    print(f.write("ab\\r\\n"), f.seek(0), repr(f.read()), f.fileno() > 2)
+    with tempfile.NamedTemporaryFile() as t: print(t.write(b"12"))
+"""
+    )
+    assert run.output.splitlines() == [
+        "FileNotFoundError",
+        "ValueError",
+        "ValueError",
+        "ValueError",
+        "TextIOWrapper w+ BufferedRandom True a",
+        "4 0 'ab\\r\\n' True",
+        "2",
+    ]
+
+
+def test_peers_that_are_not_metered_agree(metered, tmp_path):
+    """A real HTTP peer in another process saw exactly the bytes that were billed."""
+    seen = {}
+    listener = __import__("socket").create_server(("127.0.0.1", 0))
+
+    def serve():
+        connection, _ = listener.accept()
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        reply = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789"
+        connection.sendall(reply)
+        connection.close()
+        seen.update(received=len(data), sent=len(reply))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    run = metered(
+        "import sys, urllib.request\nfrom metercast import operation\n"
+        "with operation('fetch'): urllib.request.urlopen(sys.argv[1]).read()",
+        f"http://127.0.0.1:{listener.getsockname()[1]}/",
+    )
+    thread.join()
+    assert run.total("networkBytes", "fetch", "NETWORK_SEND") == seen["received"]
+    assert run.total("networkBytes", "fetch", "NETWORK_RECEIVE") == seen["sent"]
+    assert http.client.HTTPConnection  # the metered program used its own, not this process's

@@ -1,133 +1,254 @@
-"""What was recorded arrives once: over a server that goes away, a full ring, a corrupted spool."""
-
-from __future__ import annotations
+"""Batches reach the server once and only once, whatever the server does, up to the limits that are stated."""
 
 import gzip
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
-from typing import Any, ClassVar
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.profiler.run_program import run_program, runs, total
+import pytest
+from metercast.event import BATCH_MEDIA_TYPE
+from metercast.settings import SETTINGS, Settings
+from metercast.shipping.batch import Converter, encode
+from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+from metercast.shipping.folding import Folding
+from metercast.shipping.spool import Spool
+
+from .conftest import ROOT, environment, read_batches
+
+ROW = (1.5e9, "ann", "op", 7, "", 10, 0, 0, 100, 1.5, 0.0, 5, 0, "thread-clock")
+
+
+class Server:
+    """A real HTTP server that answers as told and keeps what it accepted by (producer, epoch, sequence)."""
+
+    def __init__(self, port=0):
+        self.answers = []
+        self.batches = {}
+        self.requests = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                assert self.headers["Content-Type"] == BATCH_MEDIA_TYPE
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                status = outer.answers.pop(0) if outer.answers else 202
+                outer.requests += 1
+                if status in (202, "accept and hang up"):
+                    batch = json.loads(body)
+                    outer.batches[batch["producer"], batch["epoch"], batch["sequence"]] = batch["events"]
+                if status == "accept and hang up":
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def disk_bytes(self, operation):
+        return sum(
+            event["resourceUsage"]["diskBytes"]
+            for events in self.batches.values()
+            for event in events
+            if event["operationID"] == operation
+        )
+
+
+@pytest.fixture
+def server():
+    """A server of this process."""
+    running = Server()
+    yield running
+    running.close()
+
+
+def delivery(url, tmp_path, **more):
+    return ServerDelivery(Settings(to=url, spool=str(tmp_path / "spool"), timeout_s=2.0, **more), Producer())
+
 
 PROGRAM = """
 from metercast import operation
-for _ in range(50):
-    with operation("work"):
-        open("f.bin", "wb", 0).write(b"x" * 10)
+for _ in range(300):
+    with operation("write"):
+        open("out", "wb").write(b"x" * 10)
 """
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Takes batches, and can be told to answer with an error first."""
-
-    answers: ClassVar[list[int]] = []
-    batches: ClassVar[list[dict[str, Any]]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        status = self.answers.pop(0) if self.answers else 202
-        if status == 202:
-            self.batches.append(json.loads(gzip.decompress(body)))
-        self.send_response(status)
-        if status == 429:
-            self.send_header("Retry-After", "1")
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+def run_program(tmp_path, url, **more):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    env = environment(**{"METERCAST_SPOOL": str(tmp_path / "spool"), "METERCAST_TIMEOUT_S": "2"} | more)
+    command = [sys.executable, "-m", "metercast.command", "run", "--to", url, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
-@contextmanager
-def receiver(*answers: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server and the batches that it took."""
-    Receiver.answers, Receiver.batches = list(answers), []
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", Receiver.batches
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def test_a_program_ships_to_a_server(server, tmp_path):
+    """Everything recorded arrives by the end of the program."""
+    run_program(tmp_path, server.url)
+    assert server.disk_bytes("write") == 3000
 
 
-def _run(directory: Path, url: str) -> subprocess.CompletedProcess[str]:
-    (directory / "p.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "metercast.command", "run", "--to", url, "p.py"]
-    environment = {"METERCAST_SPOOL": str(directory / "spool"), "METERCAST_TIMEOUT_S": "4", "PATH": "/usr/bin"}
-    return subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
+def test_a_server_in_trouble_gets_everything_once(server, tmp_path):
+    """500, 429 and a connection cut after accepting: repeated under the same key, so that nothing counts twice."""
+    server.answers = [500, "accept and hang up", 429, 503]
+    run_program(tmp_path, server.url, METERCAST_BATCH_EVENTS="200", METERCAST_TIMEOUT_S="20")
+    assert server.disk_bytes("write") == 3000
+    assert server.requests > len(server.batches)
 
 
-def _events(batches: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    keys = [(batch["producer"], batch["epoch"], batch["sequence"]) for batch in batches]
-    assert len(keys) == len(set(keys))
-    return [event for batch in batches for event in batch["events"]]
-
-
-def test_errors_and_pressure_are_waited_out(tmp_path: Path) -> None:
-    """After 503 and 429 the same batches come again and nothing is missing."""
-    with receiver(503, 429) as (url, batches):
-        _run(tmp_path, url)
-        events = _events(batches)
-    assert runs(events, "work") == 50
-    assert total(events, "work", "DISK_WRITE", "diskBytes") == 500
-
-
-def test_a_server_that_is_away_gets_it_later(tmp_path: Path) -> None:
-    """Batches of a run without a server are spooled, and sent by the next run beside its own."""
-    with receiver() as (url, _):
-        pass
-    _run(tmp_path, url)
-    Receiver.batches = []
-    server = HTTPServer(("127.0.0.1", int(url.rsplit(":", 1)[1])), Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    _run(tmp_path, url)
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    assert runs(_events(Receiver.batches), "work") == 100
+def test_a_server_that_is_away_gets_the_batches_of_the_spool_later(tmp_path):
+    """What could not be delivered waits on disk; the next run to the same server delivers it first."""
+    first = Server()
+    url, port = first.url, first.port
+    first.close()
+    done = run_program(tmp_path, url)
+    assert "kept for later" in done.stderr
+    again = Server(port)
+    run_program(tmp_path, url)
+    again.close()
+    assert again.disk_bytes("write") == 6000
     assert not list((tmp_path / "spool").rglob("*.json.gz"))
 
 
-def test_a_corrupted_spool_file_blocks_nothing(tmp_path: Path) -> None:
-    """What the server refuses is put aside under another name, and the rest is delivered."""
-    with receiver(400) as (url, batches):
-        place = tmp_path / "spool" / "".join(letter if letter.isalnum() else "_" for letter in url)
-        place.mkdir(parents=True)
-        (place / "a-1-000000001.json.gz").write_bytes(b"broken")
-        _run(tmp_path, url)
-        assert runs(_events(batches), "work") == 50
-    assert [path.name for path in place.iterdir()] == ["a-1-000000001.json.gz.refused"]
+def test_a_refused_batch_is_set_aside_and_the_rest_goes_on(server, tmp_path):
+    """400 means never: the batch is kept under `.refused` for its owner to see."""
+    server.answers = [400]
+    out = delivery(server.url, tmp_path)
+    out.put([ROW])
+    out.put([ROW])
+    assert out.work()
+    assert out.refused == 1
+    assert len(server.batches) == 1
+    assert len(list((tmp_path / "spool").rglob("*.refused"))) == 1
 
 
-def test_a_full_ring_keeps_the_totals(tmp_path: Path) -> None:
-    """Detail that found no room is counted as dropped, and its totals are billed all the same."""
-    events = run_program(tmp_path, PROGRAM, METERCAST_RING_CAPACITY="20", METERCAST_INTERVAL_S="5")
-    assert runs(events, "work") == 50
-    assert total(events, "work", "DISK_WRITE", "diskBytes") == 500
-    own = [event for event in events if event["microOperationType"] == "PROFILER_SELF"]
-    assert sum(event["units"] for event in own if event["meter"] == "dropped_events") > 50
+def test_beyond_the_spool_limit_totals_remain(tmp_path, server):
+    """When disk and memory limits are reached detail goes, but every byte arrives once the server is back."""
+    out = delivery("http://127.0.0.1:1", tmp_path, spool_limit_bytes=1)
+    import metercast.shipping.delivery as module
+
+    limit, module.MEMORY_LIMIT_BYTES = module.MEMORY_LIMIT_BYTES, 3000
+    try:
+        for _ in range(50):
+            out.put([ROW] * 20)
+    finally:
+        module.MEMORY_LIMIT_BYTES = limit
+    assert not out.folding.is_empty()
+    out.client = delivery(server.url, tmp_path / "b").client
+    out._retry_at_s = 0.0
+    while not out.work():
+        pass
+    assert server.disk_bytes("op") == 50 * 20 * 100
+    sequences = sorted(key[2] for key in server.batches)
+    assert sequences == list(range(1, len(sequences) + 1))
 
 
-def test_the_kill_switch(tmp_path: Path) -> None:
-    """METERCAST_OFF runs the program as if the profiler were not there."""
-    assert run_program(tmp_path, "from metercast import operation\nwith operation('w'): pass", METERCAST_OFF="1") == []
+def test_a_disk_without_room_keeps_totals_for_the_next_try(tmp_path):
+    """A directory that cannot be written to loses no amount."""
+    out = DirectoryDelivery(str(tmp_path / "out"), Producer())
+    out.spool.limit_bytes = 1
+    out.put([ROW] * 3)
+    assert "cannot write" in out.last_problem
+    out.spool.limit_bytes = 0
+    out.put([ROW])
+    events = [event for batch in read_batches(tmp_path / "out") for event in batch["events"]]
+    assert sum(event["resourceUsage"]["diskBytes"] for event in events) == 400
 
 
-def test_the_programs_exit_code_is_kept(tmp_path: Path) -> None:
-    """A metered program fails as it would unmetered."""
-    (tmp_path / "p.py").write_text("import sys\nsys.exit(7)")
-    command = [sys.executable, "-m", "metercast.command", "run", str(tmp_path / "p.py")]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 7
+def test_folding_keeps_every_amount():
+    """A total is the sum of its rows and says how many it stands for."""
+    folding = Folding()
+    folding.add([ROW, ROW, (*ROW[:1], "bob", *ROW[2:])])
+    rows = {row[1]: row for row in folding.take()}
+    assert rows["ann"][5:11] == (20, 0, 0, 200, 3.0, 0.0)
+    assert rows["ann"][13] == "thread-clock aggregate of 2"
+    assert folding.is_empty()
+
+
+def test_a_batch_is_the_documented_form():
+    """The text put together by hand is the JSON of the wire form, whatever the names contain."""
+    row = (1.5e9, 'a"\\\n', "ż/{id}", 10, "tokens", 1, 2, 3, 4, 5.5, 6.0, 7, 8, "thread-clock")
+    batch = json.loads(gzip.decompress(encode("p", 1, 2, [row])))
+    assert batch == {
+        "producer": "p",
+        "epoch": 1,
+        "sequence": 2,
+        "events": [
+            {
+                "timestamp": 1.5e9,
+                "operationID": "ż/{id}",
+                "microOperationType": "CUSTOM",
+                "resourceUsage": {
+                    "cpuCycles": 1,
+                    "memoryBytes": 2,
+                    "networkBytes": 3,
+                    "diskBytes": 4,
+                    "executionTimeMs": 5.5,
+                },
+                "userID": 'a"\\\n',
+                "executionID": 7,
+                "parentExecutionID": 8,
+                "units": 6.0,
+                "meter": "tokens",
+                "source": "thread-clock",
+            }
+        ],
+    }
+
+
+def test_detail_per_call_keeps_each_call(recorder):
+    """METERCAST_DETAIL=call ships an event a call; per execution they are summed to the byte."""
+    from metercast.runtime import engine
+
+    execution = engine.open("op")
+    records = [(1, execution, 7, 5, 0, 0, size, 1, 0.0, "") for size in (1, 2, 3)]
+    engine.close(execution)
+    assert [row[8] for row in Converter("call").rows(records)] == [1, 2, 3]
+    assert [row[8] for row in Converter("execution").rows(records)] == [6]
+
+
+def test_a_spool_never_shows_half_a_batch(tmp_path):
+    """Files appear under their final name when complete, oldest first, within the limit."""
+    spool = Spool(str(tmp_path), limit_bytes=10)
+    assert spool.put("b", b"12345")
+    assert spool.put("a", b"12345")
+    assert not spool.put("c", b"1")
+    assert spool.names() == ["b.json.gz", "a.json.gz"]
+
+
+def test_settings_come_from_the_environment_and_name_their_errors(monkeypatch):
+    """A malformed variable is named with its value and what would do."""
+    monkeypatch.setenv("METERCAST_INTERVAL_S", "2.5")
+    assert Settings.from_environment(user="x").interval_s == 2.5
+    monkeypatch.setenv("METERCAST_RING_CAPACITY", "many")
+    with pytest.raises(ValueError, match="METERCAST_RING_CAPACITY='many'"):
+        Settings.from_environment()
+    monkeypatch.setenv("METERCAST_RING_CAPACITY", "-1")
+    with pytest.raises(ValueError, match="above 0"):
+        Settings.from_environment()
+
+
+def test_the_readme_lists_every_setting():
+    """The table of the README is the table of the settings."""
+    text = (ROOT / "profiler" / "README.md").read_text()
+    for _, variable, _, default, meaning in SETTINGS:
+        assert f"| `{variable}` | {f'`{default}`' if default not in ('', False) else ''} | {meaning} |" in text

@@ -54,6 +54,7 @@ def _checks(data: str, port: int) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield "Python", sys.version_info >= (3, 11), f"{version}; 3.11 or newer is needed"
     yield _profiler()
+    yield from _clocks()
     if importlib.util.find_spec("serving") is None and importlib.util.find_spec("features") is None:
         yield "platform", True, "not installed here; the profiler works without it"
     else:
@@ -70,6 +71,17 @@ def _profiler() -> Check:
     import metercast
 
     return "metercast", True, f"the profiler, in {os.path.dirname(metercast.__file__)}"
+
+
+def _clocks() -> Iterator[Check]:
+    """What this machine offers for measuring, and what each reading costs."""
+    from metercast import clock
+
+    cost_ns = clock.cost_ns(clock.cpu_ns)
+    yield "thread clock", cost_ns < 5_000, f"{cost_ns:.0f} ns a reading; above 5000 metering is dear"
+    yield "nominal frequency", True, f"{clock.nominal_hz() / 1e6:,.0f} MHz; METERCAST_NOMINAL_MHZ overrides it"
+    found = os.path.exists("/proc/thread-self/io")
+    yield "disk bytes of SQLite", True, "counted by the kernel" if found else "not counted: no /proc/thread-self/io"
 
 
 def _room(room: str) -> Check:

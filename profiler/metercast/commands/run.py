@@ -143,10 +143,10 @@ def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
             from metercast.ledger import table
 
             print(f"\nmetercast: the dearest operations of this run\n\n{table(rows)}", file=sys.stderr)
-    problem = shipper.delivery.last_problem if shipper.delivery is not None else ""
+    problem = shipper.problem or (shipper.delivery.last_problem if shipper.delivery is not None else "")
     if shipper.lost:
         print(
-            f"metercast: {shipper.lost} batches were lost ({problem}). Set METERCAST_SPOOL to a directory.",
+            f"metercast: {shipper.lost} events or batches were lost ({problem}). Set METERCAST_SPOOL to a directory.",
             file=sys.stderr,
         )
     elif problem:

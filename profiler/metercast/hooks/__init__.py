@@ -13,16 +13,24 @@ if TYPE_CHECKING:
 
     from metercast.engine import Engine
 
-# (module of the program or standard library, hook module that patches it): patched when, and only if, it is imported.
+# (module of the program, hook module, its function): patched when, and only if, it is imported.
 HOOKS = (
-    ("io", "metercast.hooks.files"),
-    ("threading", "metercast.hooks.threads"),
-    ("concurrent.futures.thread", "metercast.hooks.executors"),
-    ("socket", "metercast.hooks.sockets"),
-    ("ssl", "metercast.hooks.tls"),
-    ("asyncio.events", "metercast.hooks.loops"),
-    ("sqlite3.dbapi2", "metercast.hooks.sqlite"),
-    ("http.server", "metercast.hooks.http_server"),
+    ("io", "metercast.hooks.files", "install"),
+    ("threading", "metercast.hooks.threads", "install"),
+    ("concurrent.futures.thread", "metercast.hooks.executors", "install"),
+    ("socket", "metercast.hooks.sockets", "install"),
+    ("ssl", "metercast.hooks.tls", "install"),
+    ("asyncio.events", "metercast.hooks.loops", "install"),
+    ("sqlite3.dbapi2", "metercast.hooks.sqlite", "install"),
+    ("http.server", "metercast.hooks.http_server", "install"),
+    ("uvloop", "metercast.hooks.uvloop", "install"),
+    ("starlette.applications", "metercast.hooks.asgi", "install_application"),
+    ("starlette.routing", "metercast.hooks.asgi", "install_routes"),
+    ("fastapi.routing", "metercast.hooks.asgi", "install_fastapi_routes"),
+    ("flask.app", "metercast.hooks.wsgi", "install_flask"),
+    ("django.core.handlers.asgi", "metercast.hooks.asgi", "install_django"),
+    ("django.core.handlers.wsgi", "metercast.hooks.wsgi", "install_django"),
+    ("django.core.handlers.base", "metercast.hooks.wsgi", "install_django_routes"),
 )
 
 _installed = False
@@ -34,12 +42,12 @@ def install(engine: Engine) -> None:
     if _installed:
         return
     _installed = True
-    for target, hook in HOOKS:
-        when_imported(target, _patcher(hook, engine))
+    for target, hook, function in HOOKS:
+        when_imported(target, _patcher(hook, function, engine))
 
 
-def _patcher(hook: str, engine: Engine) -> Callable[[ModuleType], None]:
+def _patcher(hook: str, function: str, engine: Engine) -> Callable[[ModuleType], None]:
     def patch(module: ModuleType) -> None:
-        import_module(hook).install(module, engine)
+        getattr(import_module(hook), function)(module, engine)
 
     return patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import os
 import stat
 import sys
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from metercast.engine import Engine
 
-_READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
-_RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
+_DISK = (CODE["DISK_READ"], CODE["DISK_WRITE"], "disk")
+_NETWORK = (CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"], "network")
+_MEMORY = (CODE["MEMORY_READ"], CODE["MEMORY_WRITE"], "memory")
 _clock = time.perf_counter_ns
 
 READERS = ("read", "pread", "readv", "preadv")
@@ -39,10 +41,10 @@ def install(io: Any, engine: Engine) -> None:
     io.FileIO = raw_file
     for name in READERS:
         if hasattr(os, name):
-            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, _READ, _RECEIVE))
+            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, is_write=False))
     for name in WRITERS:
         if hasattr(os, name):
-            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, _WRITE, _SEND))
+            setattr(os, name, _wrap_descriptor_call(getattr(os, name), engine, is_write=True))
     for name in ("sendfile", "copy_file_range"):
         if hasattr(os, name):
             setattr(os, name, _wrap_copy(getattr(os, name), engine, out_first=name == "sendfile"))
@@ -54,12 +56,17 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
     class FileIO(io.FileIO):  # type: ignore[misc,name-defined]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
 
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._metercast_kind = kind_of(self.fileno())
+
         def readinto(self, buffer: Any) -> Any:
             if active() is None:
                 return super().readinto(buffer)
             started_ns = _clock()
             size = super().readinto(buffer)
-            after(_READ, started_ns, disk=size or 0)
+            code, _, resource = self._metercast_kind
+            after(code, started_ns, **{resource: size or 0})
             return size
 
         def read(self, size: Any = -1) -> Any:
@@ -67,7 +74,8 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().read(size)
             started_ns = _clock()
             data = super().read(size) if size is not None and size >= 0 else super().readall()
-            after(_READ, started_ns, disk=len(data or b""))
+            code, _, resource = self._metercast_kind
+            after(code, started_ns, **{resource: len(data or b"")})
             return data
 
         def readall(self) -> Any:
@@ -78,7 +86,8 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().write(data)
             started_ns = _clock()
             size = super().write(data)
-            after(_WRITE, started_ns, disk=size or 0)
+            _, code, resource = self._metercast_kind
+            after(code, started_ns, **{resource: size or 0})
             return size
 
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
@@ -146,29 +155,34 @@ def _block_size(raw: Any, default: int) -> int:
     return size if size > 1 else default
 
 
-def _is_socket(descriptor: int) -> bool:
+def kind_of(descriptor: int) -> tuple[int, int, str]:
+    """(code of reading, code of writing, resource) of a descriptor: files and block devices are disk, sockets network.
+
+    Pipes, terminals and character devices move bytes through memory only.
+    """
     try:
-        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+        mode = os.fstat(descriptor).st_mode
     except (OSError, TypeError):
-        return False
+        return _DISK
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode):
+        return _DISK
+    return _NETWORK if stat.S_ISSOCK(mode) else _MEMORY
 
 
-def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, disk: int, network: int) -> Callable[..., Any]:
+def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, is_write: bool) -> Callable[..., Any]:
     active, after = engine.current.get, engine.after_call
 
+    @functools.wraps(original)
     def call(descriptor: int, *args: Any, **kwargs: Any) -> Any:
         if active() is None:
             return original(descriptor, *args, **kwargs)
         started_ns = _clock()
         result = original(descriptor, *args, **kwargs)
         size = result if isinstance(result, int) else len(result)
-        if _is_socket(descriptor):
-            after(network, started_ns, network=size)
-        else:
-            after(disk, started_ns, disk=size)
+        read, write, resource = kind_of(descriptor)
+        after(write if is_write else read, started_ns, **{resource: size})
         return result
 
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
     return call
 
 
@@ -176,18 +190,16 @@ def _wrap_copy(original: Callable[..., Any], engine: Engine, out_first: bool) ->
     """The kernel copies between two descriptors: the same bytes are read from one and written to the other."""
     active, after = engine.current.get, engine.after_call
 
-    def call(first: int, second: int, *args: Any, **kwargs: Any) -> Any:
-        execution = active()
-        if execution is None:
-            return original(first, second, *args, **kwargs)
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if active() is None:
+            return original(*args, **kwargs)
         started_ns = _clock()
-        size = original(first, second, *args, **kwargs)
-        after(_READ, started_ns, disk=size)
-        if _is_socket(first if out_first else second):
-            after(_SEND, _clock(), network=size)
-        else:
-            after(_WRITE, _clock(), disk=size)
+        size = original(*args, **kwargs)
+        first, second = (*args, *kwargs.values())[:2]
+        source, target = kind_of(second if out_first else first), kind_of(first if out_first else second)
+        after(source[0], started_ns, **{source[2]: size})
+        after(target[1], _clock(), **{target[2]: size})
         return size
 
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
     return call

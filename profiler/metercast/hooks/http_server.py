@@ -24,7 +24,7 @@ def install(server: ModuleType, engine: Engine) -> None:
         if method is None:
             return parsed
         name = f"{self.command} {route_of_path(self.path)}"
-        user = self.headers.get(engine.user_header, "")
+        user = next(filter(None, map(self.headers.get, engine.user_headers)), "")
 
         def do() -> None:
             delattr(self, f"do_{self.command}")

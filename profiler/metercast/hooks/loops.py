@@ -12,19 +12,17 @@ if TYPE_CHECKING:
 
 def install(events: ModuleType, engine: Engine) -> None:
     """Wrap `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
-    run, current, switch = events.Handle._run, engine.current, engine.switch
+    run, current, switch, charged = events.Handle._run, engine.current, engine.switch, engine.charged
 
     def running(self: Any) -> None:
         execution = self._context.get(current)
-        charge = engine.state.charge
-        if (charge.execution if charge is not None else None) is not execution:
+        if charged() is not execution:
             switch(execution)
         try:
             run(self)
         finally:
             outside = current.get()
-            charge = engine.state.charge
-            if (charge.execution if charge is not None else None) is not outside:
+            if charged() is not outside:
                 switch(outside)
 
     running.__name__, running.__doc__ = run.__name__, run.__doc__

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
 _clock = time.perf_counter_ns
-# Connection.execute and its kin call the cursor's, so only the cursor's are counted.
 _OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
+# Connection.execute and its kin are made anew from the cursor's, which are counted.
+_SHORTCUTS = ("execute", "executemany", "executescript")
 _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup")
 
 
@@ -27,6 +28,7 @@ class IoCounters(threading.local):
 
     def __init__(self) -> None:
         self._own_bytes = 0
+        self._process = os.getpid()
         try:
             self._descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -34,6 +36,9 @@ class IoCounters(threading.local):
 
     def read(self, pread: Callable[[int, int, int], bytes]) -> tuple[int, int]:
         """(bytes read, bytes written) so far, without what reading these counters reads."""
+        if self._process != os.getpid():  # forked: the descriptor tells of a thread of the parent
+            self.__del__()
+            self.__init__()  # type: ignore[misc]
         if self._descriptor < 0:
             return 0, 0
         text = pread(self._descriptor, 256, 0)
@@ -69,6 +74,8 @@ def install(dbapi2: Any, engine: Engine) -> None:
                 return factory_cursor(self, factory)
 
             known.cursor = cursor  # type: ignore[attr-defined]
+            for name in _SHORTCUTS:
+                setattr(known, name, _shortcut(name))
         return known
 
     def connecting(*args: Any, **kwargs: Any) -> Any:
@@ -83,6 +90,14 @@ def install(dbapi2: Any, engine: Engine) -> None:
 def _counting(base: type, names: tuple[str, ...], wrap: Callable[[Any], Any]) -> type:
     members = {name: wrap(getattr(base, name)) for name in names if hasattr(base, name)}
     return type(base.__name__, (base,), {**members, "__module__": base.__module__, "__qualname__": base.__qualname__})
+
+
+def _shortcut(name: str) -> Callable[..., Any]:
+    def call(self: Any, *args: Any) -> Any:
+        return getattr(self.cursor(), name)(*args)
+
+    call.__name__ = name
+    return call
 
 
 def _wrapper(engine: Engine, counters: IoCounters, pread: Any) -> Callable[[Any], Any]:

@@ -1,9 +1,15 @@
-"""Builds batches: records of the ring become events of the wire form under (producer, epoch, sequence)."""
+"""Builds batches: records of the ring become rows, and rows the events of the wire form.
+
+A row is a tuple (timestamp in s, user, operation, type code, meter, CPU cycles, memory, network and disk bytes,
+duration in ms, units, execution number, parent's number, source). With detail "execution" the records of one execution,
+type and meter in one round become one row: sums stay exact, and a loop of a thousand writes costs one event.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
+from functools import lru_cache
 
 from metercast import clock
 from metercast.event import MICRO_OPERATION_TYPES
@@ -11,86 +17,126 @@ from metercast.event import MICRO_OPERATION_TYPES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
-    from metercast.ring import Record
+    from metercast.overflow import Key, Record
 
-CUSTOM_KEY = tuple[str, str, int, str]
+    Row = tuple[float, str, str, int, str, int, int, int, int, float, float, int, int, str]
+
+PER_EXECUTION, PER_CALL = "execution", "call"
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Converter:
-    """Turns records into events; CPU time becomes cycles at the nominal frequency."""
+    """Turns records into rows; CPU time becomes cycles at the nominal frequency."""
 
-    __slots__ = ("hz", "source")
+    __slots__ = ("detail", "hz", "source")
 
-    def __init__(self, source: str = clock.SOURCE_THREAD_CLOCK) -> None:
+    def __init__(self, detail: str = PER_EXECUTION, source: str = clock.SOURCE_THREAD_CLOCK) -> None:
         self.hz = clock.nominal_hz()
+        self.detail = detail
         self.source = source
 
     def cycles(self, cpu_ns: float) -> int:
         """CPU time in cycles of the nominal frequency."""
         return int(cpu_ns) * self.hz // 1_000_000_000
 
-    def events(self, records: Iterable[Record]) -> list[dict[str, Any]]:
-        """One event a record, times moved from the elapsed clock to Unix time."""
-        offset_ns, source = clock.epoch_offset_ns(), self.source
+    def rows(self, records: list[Record]) -> list[Row]:
+        """The rows of some records, times moved from the elapsed clock to Unix time."""
+        if self.detail == PER_EXECUTION:
+            records = _fold(records)
+        offset_ns, hz, source = clock.epoch_offset_ns(), self.hz, self.source
         return [
-            _event(
-                (ended_ns + offset_ns) / 1e9,
-                (execution.user, execution.operation, code, meter),
-                (self.cycles(cpu_ns), memory, network, disk, duration_ns / 1e6, units),
-                (execution.id, execution.parent_id),
+            (
+                (record[0] + offset_ns) / 1e9,
+                record[1].user,
+                record[1].operation,
+                record[2],
+                record[9],
+                record[3] * hz // 1_000_000_000,
+                record[4],
+                record[5],
+                record[6],
+                record[7] / 1e6,
+                record[8],
+                record[1].id,
+                record[1].parent_id,
                 source,
             )
-            for ended_ns, execution, code, cpu_ns, memory, network, disk, duration_ns, units, meter in records
+            for record in records
         ]
 
-    def event(
-        self, timestamp_s: float, key: CUSTOM_KEY, amounts: tuple[int, int, int, int, float, float]
-    ) -> dict[str, Any]:
-        """One event of (CPU ns, memory, network, disk bytes, duration ms, units) that belongs to no execution."""
-        return _event(timestamp_s, key, (self.cycles(amounts[0]), *amounts[1:]), (0, 0), self.source)
-
-    def totals(self, grown: Iterable[tuple[CUSTOM_KEY, list[float]]]) -> list[dict[str, Any]]:
-        """One event per (user, operation, type, meter) for records whose detail was dropped; ``executionID`` is 0."""
+    def totals(self, grown: Iterable[tuple[Key, list[float]]]) -> list[Row]:
+        """One row per (user, operation, type, meter) for records whose detail was dropped; its execution is 0."""
         now_s = (clock.elapsed_ns() + clock.epoch_offset_ns()) / 1e9
-        events = []
-        for key, (count, cpu_ns, memory, network, disk, duration_ns, units) in grown:
-            amounts = (self.cycles(cpu_ns), int(memory), int(network), int(disk), duration_ns / 1e6, float(units))
-            events.append(_event(now_s, key, amounts, (0, 0), f"{clock.SOURCE_AGGREGATE} of {int(count)}"))
-        return events
+        return [
+            self.row(
+                now_s,
+                key,
+                (cpu_ns, int(memory), int(network), int(disk), duration_ns / 1e6, float(units)),
+                f"{clock.SOURCE_AGGREGATE} of {int(count)}",
+            )
+            for key, (count, cpu_ns, memory, network, disk, duration_ns, units) in grown
+        ]
+
+    def row(
+        self, timestamp_s: float, key: Key, amounts: tuple[float, int, int, int, float, float], source: str = ""
+    ) -> Row:
+        """A row of (CPU ns, memory, network, disk bytes, duration ms, units) that belongs to no execution."""
+        return (timestamp_s, *key, self.cycles(amounts[0]), *amounts[1:], 0, 0, source or self.source)
 
 
-def _event(
-    timestamp_s: float,
-    key: CUSTOM_KEY,
-    amounts: tuple[int, int, int, int, float, float],
-    executions: tuple[int, int],
-    source: str,
-) -> dict[str, Any]:
-    user, operation, code, meter = key
-    cycles, memory, network, disk, duration_ms, units = amounts
-    return {
-        "timestamp": timestamp_s,
-        "operationID": operation,
-        "microOperationType": MICRO_OPERATION_TYPES[code],
-        "resourceUsage": {
-            "cpuCycles": cycles,
-            "memoryBytes": memory,
-            "networkBytes": network,
-            "diskBytes": disk,
-            "executionTimeMs": duration_ms,
-        },
-        "userID": user,
-        "executionID": executions[0],
-        "parentExecutionID": executions[1],
-        "units": units,
-        "meter": meter,
-        "source": source,
-    }
+def _fold(records: list[Record]) -> list[Record]:
+    """Add up the records of one execution, type and meter; the last one's time stands for all."""
+    sums: dict[tuple[int, int, str], Record] = {}
+    for record in records:
+        key = (record[1].id, record[2], record[9])
+        known = sums.get(key)
+        if known is None:
+            sums[key] = record
+        else:
+            now_ns, execution, code, cpu, memory, network, disk, duration, units, meter = record
+            sums[key] = (
+                now_ns,
+                execution,
+                code,
+                known[3] + cpu,
+                known[4] + memory,
+                known[5] + network,
+                known[6] + disk,
+                known[7] + duration,
+                known[8] + units,
+                meter,
+            )
+    return list(sums.values())
 
 
-def encode(producer: str, epoch: int, sequence: int, events: list[dict[str, Any]]) -> bytes:
-    """The body of a batch, gzip-compressed."""
-    batch = {"producer": producer, "epoch": epoch, "sequence": sequence, "events": events}
-    return gzip.compress(json.dumps(batch, separators=(",", ":")).encode(), compresslevel=1, mtime=0)
+_quoted = lru_cache(4096)(json.dumps)
+
+
+@lru_cache(4096)
+def _names(user: str, operation: str, code: int, meter: str) -> tuple[str, str]:
+    return (
+        f',"operationID":{json.dumps(operation)},"microOperationType":"{MICRO_OPERATION_TYPES[code]}"'
+        ',"resourceUsage":{"cpuCycles":',
+        f'}},"userID":{json.dumps(user)},"meter":{json.dumps(meter)},"executionID":',
+    )
+
+
+def encode(producer: str, epoch: int, sequence: int, rows: list[Row], is_compressed: bool = True) -> bytes:
+    """The body of a batch in the wire form; text is put together directly, which costs a third of `json.dumps`."""
+    events = []
+    for time_s, user, operation, code, meter, cycles, memory, network, disk, ms, units, number, parent, source in rows:
+        head, tail = _names(user, operation, code, meter)
+        events.append(
+            f'{{"timestamp":{time_s!r}{head}{cycles},"memoryBytes":{memory},"networkBytes":{network},'
+            f'"diskBytes":{disk},"executionTimeMs":{ms!r}{tail}{number},"parentExecutionID":{parent},'
+            f'"units":{units!r},"source":{_quoted(source)}}}'
+        )
+    text = f'{{"producer":{json.dumps(producer)},"epoch":{epoch},"sequence":{sequence},"events":[{",".join(events)}]}}'
+    body = text.encode()
+    return compress(body) if is_compressed else body
+
+
+def compress(body: bytes) -> bytes:
+    """The gzip form of a body, which may have it already."""
+    return body if body.startswith(GZIP_MAGIC) else gzip.compress(body, compresslevel=1, mtime=0)

@@ -7,6 +7,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from metercast.event import BATCH_MEDIA_TYPE
+from metercast.shipping.batch import GZIP_MAGIC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,20 +43,19 @@ class Client:
         self._context = None
         if parts.scheme == "https":
             self._context = ssl.create_default_context(cafile=settings.ca_file or None)
-        self._headers = {"Content-Type": BATCH_MEDIA_TYPE, "Content-Encoding": "gzip"}
+        self._headers = {"Content-Type": BATCH_MEDIA_TYPE}
         if settings.api_key:
             self._headers["Authorization"] = f"Bearer {settings.api_key}"
+        self.is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, body: bytes, timeout_s: float | None = None) -> Reply:
         """POST a batch; network errors and 5xx count as LATER."""
-        connection = self._connect(self._timeout_s if timeout_s is None else max(0.05, timeout_s))
+        timeout_s = self._timeout_s if timeout_s is None else max(0.05, timeout_s)
+        headers = self._headers | {"Content-Encoding": "gzip"} if body.startswith(GZIP_MAGIC) else self._headers
         try:
-            connection.request("POST", self._path, body, self._headers)
-            response = connection.getresponse()
-            text = response.read()
+            response, text = self._exchange(body, headers, timeout_s)
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             return Reply(LATER, f"{type(error).__name__}: {error}")
         if 200 <= response.status < 300:
             return Reply(ACCEPTED)
@@ -63,6 +63,22 @@ class Client:
         if response.status in _REFUSALS:
             return Reply(REFUSED, reason)
         return Reply(LATER, reason, _seconds(response.headers.get("Retry-After", "")))
+
+    def _exchange(
+        self, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """One request; a kept connection that the server has meanwhile closed is replaced, once."""
+        is_kept = self._connection is not None
+        connection = self._connect(timeout_s)
+        try:
+            connection.request("POST", self._path, body, headers)
+            response = connection.getresponse()
+            return response, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if is_kept and isinstance(error, (ConnectionError, http.client.BadStatusLine)):
+                return self._exchange(body, headers, timeout_s)
+            raise
 
     def close(self) -> None:
         """Give the connection up; the next batch opens another."""

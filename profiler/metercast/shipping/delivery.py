@@ -12,16 +12,15 @@ import random
 import time
 from collections import deque
 
-from metercast.shipping.batch import encode
+from metercast.shipping.batch import compress, encode
 from metercast.shipping.client import ACCEPTED, LATER, REFUSED, Client
 from metercast.shipping.folding import Folding
 from metercast.shipping.spool import Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from metercast.settings import Settings
+    from metercast.shipping.batch import Row
     from metercast.shipping.client import Reply
 
 MEMORY_LIMIT_BYTES = 8 << 20
@@ -59,16 +58,16 @@ class ServerDelivery:
         self._backoff_s = _BACKOFF_S[0]
         self._waiting = self.spool is not None and bool(self.spool.names())
 
-    def put(self, events: list[dict[str, Any]]) -> None:
+    def put(self, rows: list[Row]) -> None:
         """Send the events, or keep them until the server is back."""
         if self._waiting:
-            self._keep(events)
+            self._keep(rows)
             return
-        name, body = self._build(events + self.folding.take())
+        name, body = self._build(rows + self.folding.take())
         reply = self.client.send(body)
         if not self._settle(reply, name, body):
             self._waiting = True
-            if self.spool is None or not self.spool.put(name, body):
+            if self.spool is None or not self.spool.put(name, compress(body)):
                 self.memory.append((name, body))
 
     def work(self, until_s: float | None = None) -> bool:
@@ -86,30 +85,30 @@ class ServerDelivery:
         return self.folding.is_empty()
 
     def close(self) -> int:
-        """Keep on disk what was not delivered; returns the events that could not be kept, which are lost."""
+        """Keep on disk what was not delivered; returns the batches that could not be kept, which are lost."""
         lost = 0
         if not self.folding.is_empty():
             self.memory.append(self._build(self.folding.take()))
         for name, body in self.memory:
-            lost += self.spool is None or not self.spool.put(name, body)
+            lost += self.spool is None or not self.spool.put(name, compress(body))
         self.memory.clear()
         self.client.close()
         return lost
 
-    def _build(self, events: list[dict[str, Any]]) -> tuple[str, bytes]:
+    def _build(self, rows: list[Row]) -> tuple[str, bytes]:
         producer, epoch, sequence = self.producer.next()
-        return f"{producer}-{epoch}-{sequence:09d}", encode(producer, epoch, sequence, events)
+        return f"{producer}-{epoch}-{sequence:09d}", encode(producer, epoch, sequence, rows, not self.client.is_local)
 
-    def _keep(self, events: list[dict[str, Any]]) -> None:
+    def _keep(self, rows: list[Row]) -> None:
         producer = self.producer
-        name, body = self._build(events)
-        if self.spool is not None and self.spool.put(name, body):
+        name, body = self._build(rows)
+        if self.spool is not None and self.spool.put(name, compress(body)):
             return
         if sum(len(body) for _, body in self.memory) + len(body) <= MEMORY_LIMIT_BYTES:
             self.memory.append((name, body))
             return
         producer.sequence -= 1  # never sent, so its number is free
-        self.folding.add(events)
+        self.folding.add(rows)
 
     def _send_oldest(self, until_s: float | None) -> bool:
         names = self.spool.names() if self.spool is not None else []
@@ -141,12 +140,13 @@ class ServerDelivery:
             self._backoff_s = min(_BACKOFF_S[1], self._backoff_s * 2)
             return False
         self._backoff_s = _BACKOFF_S[0]
+        self.last_problem = ""
         if reply.outcome == REFUSED:
             self.refused += 1
             self.last_problem = reply.reason
             if self.spool is not None:
                 if not spooled:
-                    self.spool.put(name, body)
+                    self.spool.put(name, compress(body))
                 self.spool.set_aside(name if spooled else self.spool.file_name(name))
         return reply.outcome in (ACCEPTED, REFUSED)
 
@@ -161,15 +161,15 @@ class DirectoryDelivery:
         self.refused = 0
         self.last_problem = ""
 
-    def put(self, events: list[dict[str, Any]]) -> None:
+    def put(self, rows: list[Row]) -> None:
         """Write the events as one batch; without room on the disk only their totals are kept, for the next try."""
-        events = events + self.folding.take()
+        rows = rows + self.folding.take()
         producer, epoch, sequence = self.producer.next()
         name = f"{producer}-{epoch}-{sequence:09d}"
-        if not self.spool.put(name, encode(producer, epoch, sequence, events)):
+        if not self.spool.put(name, encode(producer, epoch, sequence, rows)):
             self.producer.sequence -= 1
             self.last_problem = f"cannot write to {self.spool.directory}"
-            self.folding.add(events)
+            self.folding.add(rows)
 
     def work(self, until_s: float | None = None) -> bool:  # noqa: ARG002 -- the shape of ServerDelivery.work
         """Write what could not be written before; True when nothing is left."""

@@ -1,48 +1,41 @@
-"""Totals of events whose detail has to go: the last resort before losing anything."""
+"""Totals of rows whose detail has to go: the last resort before losing anything."""
 
 from __future__ import annotations
 
-from metercast.event import RESOURCE_FIELDS
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from metercast.shipping.batch import Row
 
 
 class Folding:
-    """Adds events up per (user, operation, type, meter); the sums keep every resource of every event."""
+    """Adds rows up per (user, operation, type, meter); the sums keep every resource of every row."""
 
     __slots__ = ("_totals",)
 
     def __init__(self) -> None:
-        self._totals: dict[tuple[str, str, str, str], tuple[dict[str, Any], int]] = {}
+        self._totals: dict[tuple[str, str, int, str], tuple[Row, int]] = {}
 
-    def add(self, events: list[dict[str, Any]]) -> None:
-        """Fold events into the totals."""
-        for event in events:
-            key = (event["userID"], event["operationID"], event["microOperationType"], event["meter"])
-            total, count = self._totals.get(key, (None, 0))
-            if total is None:
-                total = {
-                    **event,
-                    "resourceUsage": dict(event["resourceUsage"]),
-                    "executionID": 0,
-                    "parentExecutionID": 0,
-                }
+    def add(self, rows: list[Row]) -> None:
+        """Fold rows into the totals."""
+        for row in rows:
+            key = row[1:5]
+            known = self._totals.get(key)
+            if known is None:
+                self._totals[key] = ((*row[:11], 0, 0, row[13]), 1)
             else:
-                for field in RESOURCE_FIELDS:
-                    total["resourceUsage"][field] += event["resourceUsage"][field]
-                total["units"] += event["units"]
-                total["timestamp"] = max(total["timestamp"], event["timestamp"])
-            self._totals[key] = (total, count + 1)
+                total, count = known
+                summed: Row = (max(total[0], row[0]), *key, *_sums(total, row), 0, 0, total[13])
+                self._totals[key] = (summed, count + 1)
 
-    def take(self) -> list[dict[str, Any]]:
-        """The totals as events, and begin anew."""
+    def take(self) -> list[Row]:
+        """The totals as rows, and begin anew."""
         totals, self._totals = self._totals, {}
-        for total, count in totals.values():
-            total["source"] = f"{total['source'].partition(' aggregate')[0]} aggregate of {count}"
-        return [total for total, _ in totals.values()]
+        return [(*row[:13], f"{row[13].partition(' aggregate')[0]} aggregate of {n}") for row, n in totals.values()]
 
     def is_empty(self) -> bool:
         """True when nothing is folded."""
         return not self._totals
+
+
+def _sums(a: Row, b: Row) -> tuple[int, int, int, int, float, float]:
+    return a[5] + b[5], a[6] + b[6], a[7] + b[7], a[8] + b[8], a[9] + b[9], a[10] + b[10]

@@ -8,9 +8,7 @@ from metercast.engine import CODE, Engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from metercast.shipping.batch import Converter
+    from metercast.shipping.batch import Converter, Row
 
 OPERATION = "metercast"
 DROPPED = "dropped_events"
@@ -31,7 +29,7 @@ class SelfCost:
         self._record_ns = recording_cost_ns()
         self._cpu_mark_ns = time.thread_time_ns()
 
-    def events(self, records: int, dropped: int) -> list[dict[str, Any]]:
+    def rows(self, records: int, dropped: int) -> list[Row]:
         """The cost since the last call of a round that shipped so many records; called by the shipping thread."""
         now_ns = time.thread_time_ns()
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
@@ -39,21 +37,19 @@ class SelfCost:
             return []
         recording_ns = int(records * self._record_ns)
         return [
-            self._event(shipping_ns, "thread-clock", float(dropped), DROPPED),
-            self._event(recording_ns, f"calibrated {self._record_ns:.0f} ns x {records}", 0.0, ""),
+            self._row(shipping_ns, "thread-clock", float(dropped), DROPPED),
+            self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {records}", 0.0, ""),
         ]
 
-    def _event(self, cpu_ns: int, source: str, units: float, meter: str) -> dict[str, Any]:
-        event = self._converter.event(
-            time.time(), (self._user, OPERATION, _SELF, meter), (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units)
-        )
-        event["source"] = source
-        return event
+    def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
+        key = (self._user, OPERATION, _SELF, meter)
+        return self._converter.row(time.time(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
 
 
 def recording_cost_ns() -> float:
     """CPU of one record in nanoseconds, measured on an engine of its own in about a millisecond."""
     engine = Engine()
+    engine.is_on = True
     started_ns = time.thread_time_ns()
     for _ in range(_ROUNDS):
         execution = engine.open("calibration", "calibration")
@@ -62,4 +58,4 @@ def recording_cost_ns() -> float:
         engine.close(execution)
         engine.current.reset(token)
     spent_ns = time.thread_time_ns() - started_ns
-    return spent_ns / max(1, len(engine.ring.records))
+    return spent_ns / max(1, engine.pending())

@@ -12,10 +12,14 @@ from metercast.shipping.self_cost import SelfCost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from metercast.engine import Engine
     from metercast.settings import Settings
+    from metercast.shipping.batch import Row
+
+
+_RECORDS_AT_ONCE = 20_000
 
 
 class Shipper:
@@ -28,11 +32,13 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
-        self.converter = Converter()
+        self.converter = Converter(self.settings.detail)
         self.delivery = _delivery(self.settings)
         self.events = 0
         self.dropped = 0
         self.lost = 0
+        self.problem = ""
+        self._pending: list[Row] = []
         self._wake = threading.Event()
         self._done = threading.Condition()
         self._rounds_wanted = 0
@@ -73,7 +79,7 @@ class Shipper:
             self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
-        self.engine.state.is_muted = True
+        self.engine.mute()
         self.self_cost = SelfCost(self.converter, self.settings.user)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
@@ -84,37 +90,58 @@ class Shipper:
                 self._rounds_done = max(self._rounds_done, wanted)
                 self._done.notify_all()
         self._round()
+        self._guard(self._close)
+
+    def _close(self) -> None:
         if self.delivery is not None:
             self.lost += self.delivery.close()
 
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
-        shipped, dropped = self.events, self.dropped
-        left = len(engine.ring.records)
+        recorded, dropped = 0, self.dropped
+        left = engine.pending()
         while left > 0:
-            records = engine.ring.take(min(left, self.settings.batch_events))
+            records = engine.take(min(left, _RECORDS_AT_ONCE))
             left -= len(records)
-            self._put(self.converter.events(records))
-        for thread, overflow in list(engine.overflows):
-            is_over = not thread.is_alive()
-            grown = overflow.take()
-            self.dropped += int(sum(amounts[0] for _, amounts in grown))
-            self._put(self.converter.totals(grown))
-            if is_over:
-                engine.overflows.remove((thread, overflow))
-        self._put(self.self_cost.events(self.events - shipped, self.dropped - dropped))
+            recorded += len(records)
+            self._put(self.converter.rows(records))
+        grown = engine.take_overflow()
+        self.dropped += int(sum(amounts[0] for _, amounts in grown))
+        self._put(self.converter.totals(grown))
+        self._put(self.self_cost.rows(recorded + self.dropped - dropped, self.dropped - dropped))
+        self._guard(self._ship)
+
+    def _put(self, rows: list[Row]) -> None:
+        self.events += len(rows)
+        self._pending += rows
+        if self.delivery is None:
+            self.ledger.add(rows)
+            self._pending = []
+        while len(self._pending) >= self.settings.batch_events:
+            self._guard(self._ship_batch)
+
+    def _ship(self) -> None:
+        """Hand over what is left of this round, and send what waits."""
         if self.delivery is not None:
+            while self._pending:
+                self._ship_batch()
             self.delivery.work(self._deadline_s)
             self._deadline_s = None if not self._stopping else self._deadline_s
 
-    def _put(self, events: list[dict[str, Any]]) -> None:
-        if not events:
-            return
-        self.events += len(events)
-        self.ledger.add(events)
+    def _ship_batch(self) -> None:
+        rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
         if self.delivery is not None:
-            self.delivery.put(events)
+            self.lost += len(rows)
+            self.delivery.put(rows)
+            self.lost -= len(rows)
+
+    def _guard(self, part: Callable[[], None]) -> None:
+        """Whatever goes wrong in shipping is counted and told, and is never the program's problem."""
+        try:
+            part()
+        except Exception as error:
+            self.problem = f"{type(error).__name__}: {error}"
 
 
 def _delivery(settings: Settings) -> ServerDelivery | DirectoryDelivery | None:

@@ -1,4 +1,4 @@
-"""The bounded buffer between the metered threads and the shipper: it never blocks and never forgets a total."""
+"""Totals of the records for which the bounded buffer had no room: detail is lost then, amounts never."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from metercast.engine import Execution
 
+    Key = tuple[str, str, int, str]  # user, operation, type code, meter
     # (elapsed_ns, execution, type code, cpu_ns, memory, network, disk bytes, duration_ns, units, meter)
     Record = tuple[int, Execution, int, int, int, int, int, int, float, str]
 
@@ -19,8 +20,8 @@ class Overflow:
     __slots__ = ("shipped", "totals")
 
     def __init__(self) -> None:
-        self.totals: dict[tuple[str, str, int, str], list[float]] = {}
-        self.shipped: dict[tuple[str, str, int, str], list[float]] = {}
+        self.totals: dict[Key, list[float]] = {}
+        self.shipped: dict[Key, list[float]] = {}
 
     def add(self, record: Record) -> None:
         """Count a record that found the ring full."""
@@ -37,7 +38,7 @@ class Overflow:
         total[6] += units
         total[0] += 1
 
-    def take(self) -> list[tuple[tuple[str, str, int, str], list[float]]]:
+    def take(self) -> list[tuple[Key, list[float]]]:
         """What was added since the last call; called by the shipper, without a lock because totals only rise."""
         grown = []
         for key in list(self.totals):
@@ -48,19 +49,3 @@ class Overflow:
                 self.shipped[key] = now
                 grown.append((key, difference))
         return grown
-
-
-class Ring:
-    """Records in the order they ended; appending is atomic, only the shipper removes."""
-
-    __slots__ = ("capacity", "records")
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.records: list[Record] = []
-
-    def take(self, limit: int) -> list[Record]:
-        """Remove and return at most ``limit`` of the oldest records; safe beside appending threads."""
-        taken = self.records[:limit]
-        del self.records[: len(taken)]
-        return taken

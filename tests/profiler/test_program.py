@@ -1,0 +1,205 @@
+"""Whole programs under `metercast run`: threads, tasks, processes, and every way to end."""
+
+BURN = """
+import time
+def burn(ms):
+    end = time.thread_time_ns() + int(ms * 1e6)
+    while time.thread_time_ns() < end:
+        pass
+"""
+
+
+def test_interleaved_tasks_measure_their_own_load(metered):
+    """Two tasks that alternate on one thread with loads of 3 to 1 measure 3 to 1."""
+    run = metered(
+        BURN
+        + """
+import asyncio
+from metercast import operation
+async def work(name, ms):
+    with operation(name):
+        for _ in range(20):
+            burn(ms)
+            await asyncio.sleep(0)
+async def main():
+    await asyncio.gather(work("heavy", 3), work("light", 1))
+asyncio.run(main())
+"""
+    )
+    ratio = run.total("cpuCycles", "heavy") / run.total("cpuCycles", "light")
+    assert 2.7 < ratio < 3.3
+
+
+def test_threads_and_pools_work_for_the_operation_that_uses_them(metered):
+    """Thread, executor, run_in_executor and to_thread are charged to the operation that started the work."""
+    run = metered(
+        BURN
+        + """
+import asyncio, threading, json, sys
+from concurrent.futures import ThreadPoolExecutor
+from metercast import operation
+pool = ThreadPoolExecutor(2)
+spent = {}
+def part(name):
+    before = time.thread_time_ns()
+    burn(20)
+    spent[name] = spent.get(name, 0) + time.thread_time_ns() - before
+with operation("thread"):
+    thread = threading.Thread(target=part, args=("thread",)); thread.start(); thread.join()
+with operation("pool"):
+    list(pool.map(part, ["pool"] * 2))
+async def main():
+    with operation("loop"):
+        await asyncio.get_running_loop().run_in_executor(pool, part, "loop")
+        await asyncio.to_thread(part, "loop")
+asyncio.run(main())
+print(json.dumps(spent))
+"""
+    )
+    hz = _hz(run)
+    for name, milliseconds in (("thread", 20), ("pool", 40), ("loop", 40)):
+        assert run.total("cpuCycles", name) >= milliseconds * hz / 1000 * 0.999, name
+        assert run.total("cpuCycles", name) < (milliseconds + 15) * hz / 1000, name
+
+
+def test_all_cpu_of_the_main_thread_is_charged(metered):
+    """What operations and the program's root are charged is the main thread's CPU clock, to a fraction."""
+    run = metered(
+        BURN
+        + """
+from metercast import operation
+start = time.thread_time_ns()
+for _ in range(50):
+    with operation("step"):
+        burn(2)
+        open(__file__).read()
+print(time.thread_time_ns() - start)
+"""
+    )
+    spent_cycles = int(run.output) / 1e9 * _hz(run)
+    charged = run.total("cpuCycles")
+    assert spent_cycles <= charged <= spent_cycles * 1.05 + 0.1 * _hz(run)
+
+
+def test_forked_children_ship_for_themselves(metered):
+    """A child made by fork has a producer of its own, repeats nothing of its parent's, and loses nothing."""
+    run = metered(
+        """
+import os
+from metercast import operation
+with operation("before"):
+    open("a", "wb").write(b"x" * 1000)
+children = []
+for n in range(4):
+    child = os.fork()
+    if child == 0:
+        with operation("child"):
+            open(f"c{n}", "wb").write(b"x" * 500)
+        os._exit(0)
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
+"""
+    )
+    assert run.total("diskBytes", "before") == 1000
+    assert run.total("diskBytes", "child") == 2000
+    assert len({batch["producer"] for batch in run.batches}) == 5
+
+
+def test_multiprocessing_workers_are_metered(metered):
+    """A multiprocessing pool made by fork meters its jobs."""
+    run = metered(
+        """
+import multiprocessing
+from metercast import operation
+def job(n):
+    with operation("job"):
+        open(f"j{n}", "wb").write(b"y" * 100)
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(job, range(6))
+        pool.close()
+        pool.join()
+"""
+    )
+    assert run.total("diskBytes", "job") == 600
+
+
+def test_sigterm_ships_what_was_recorded(metered):
+    """A terminated program ends by the signal, after its last batch."""
+    run = metered(
+        """
+import os, signal
+from metercast import operation
+with operation("work"):
+    open("a", "wb").write(b"x" * 100)
+    os.kill(os.getpid(), signal.SIGTERM)
+""",
+        code=-15,
+    )
+    assert run.total("diskBytes", "work") == 100
+
+
+def test_exit_codes_and_arguments_are_the_programs_own(metered):
+    """`metercast run` is transparent: argv, exit code and output."""
+    run = metered("import sys; print(sys.argv[1:]); sys.exit(7)", "--user", "x", "-m", code=7)
+    assert run.output == "['--user', 'x', '-m']\n"
+
+
+def test_an_error_of_the_program_is_shown_and_billed(metered):
+    """An uncaught exception prints its traceback, exits 1 and loses no events."""
+    run = metered(
+        "from metercast import operation\nwith operation('bad'):\n    open('a','wb').write(b'12345')\n    1/0", code=1
+    )
+    assert "ZeroDivisionError" in run.errors
+    assert run.total("diskBytes", "bad") == 5
+
+
+def test_the_kill_switch_leaves_the_program_alone(metered):
+    """METERCAST_OFF runs the program unmetered."""
+    run = metered("print(open.__module__)", METERCAST_OFF="1")
+    assert run.output.strip() in ("io", "_io")
+    assert not run.events
+
+
+def test_overflow_keeps_totals_and_counts_drops(metered):
+    """With a ring far too small every byte is still billed, as totals, and the drops are counted."""
+    run = metered(
+        """
+from metercast import operation
+for n in range(400):
+    with operation("write"):
+        with open("a", "wb", buffering=0) as file:
+            file.write(b"x" * 10)
+            file.write(b"x" * 10)
+""",
+        METERCAST_RING_CAPACITY="50",
+        METERCAST_INTERVAL_S="5",
+    )
+    assert run.total("diskBytes", "write") == 8000
+    assert run.total("units", "write", "CPU_INSTRUCTION") == 400
+    dropped = sum(e["units"] for e in run.events if e["meter"] == "dropped_events")
+    assert dropped > 0
+
+
+def test_own_cost_is_reported(metered):
+    """PROFILER_SELF says what metering cost, apart from what the program used."""
+    run = metered("from metercast import operation\nfor _ in range(100):\n    with operation('x'): pass")
+    assert run.total("cpuCycles", kind="PROFILER_SELF") > 0
+
+
+def test_sequences_have_no_gaps(metered):
+    """Batches of a producer are numbered 1, 2, 3 ...; a gap would mean loss."""
+    run = metered(
+        "from metercast import operation\nfor _ in range(900):\n    with operation('x'): open(__file__).read()",
+        METERCAST_BATCH_EVENTS="100",
+    )
+    numbers = sorted(batch["sequence"] for batch in run.batches)
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def _hz(run):
+    """Cycles per second that the events were converted with."""
+    part = next(e for e in run.events if e["microOperationType"] == "PROFILER_SELF" and e["resourceUsage"]["cpuCycles"])
+    usage = part["resourceUsage"]
+    return usage["cpuCycles"] / usage["executionTimeMs"] * 1000
