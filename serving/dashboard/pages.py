@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from serving.api.anomalies import document
 from serving.api.dependencies import PlatformDependency, time_ns
-from serving.api.estimates import month_ns
 from serving.dashboard.fan_chart import Fan, fan_chart
+from serving.estimate_service import month_ns
 from serving.estimates import Request as EstimateRequest
 from serving.estimates import UnknownPlanError, estimate
 from serving.forecasting import TooLittleHistoryError
