@@ -13,6 +13,7 @@ from serving.access.limiter import Limiter
 from serving.access.sessions import Sessions, session_secret
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
+from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
@@ -43,6 +44,7 @@ class Platform:
         self.anomalies = AnomalyStore(settings.database)
         self.keys = KeyStore(settings.database)
         self.audit = AuditLog(settings.database)
+        self.budgets = BudgetStore(settings.database)
         self.sessions = Sessions(session_secret(settings.data))
         self.limiter = Limiter(settings.requests_per_minute)
         self.champion = ChampionWatch(settings.data / "models" / "champion")
@@ -66,7 +68,7 @@ class Platform:
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
         self.worker.stop()
-        for store in (self.log, self.keys, self.audit):
+        for store in (self.log, self.keys, self.audit, self.budgets):
             store.close()
 
 

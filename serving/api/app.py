@@ -10,10 +10,23 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from serving.api import anomalies, estimates, events, forecasts, health, keys, live, plans, problems, spend, usage
+from serving.api import (
+    anomalies,
+    budgets,
+    estimates,
+    events,
+    forecasts,
+    health,
+    keys,
+    live,
+    plans,
+    problems,
+    spend,
+    usage,
+)
 from serving.api.middleware import RequestFrame, Requests
 from serving.api.security import needs
-from serving.dashboard import pages
+from serving.dashboard import login_page, pages
 from serving.platform import Platform
 from serving.settings import Settings
 
@@ -35,8 +48,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, spend, forecasts, anomalies, plans, estimates, live, keys, health, pages):
+    for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
+    for router in pages.ROUTERS:
+        app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
     @app.get("/docs", include_in_schema=False)

@@ -130,6 +130,7 @@ class _Exchange:
             self._scope["method"] == "GET"
             and self.status == 200
             and 0 <= length <= _TAGGED_AT_MOST
+            and b"etag" not in headers
             and self._scope["path"].startswith("/v1/")
         )
 

@@ -100,13 +100,18 @@ def _local(request: Request) -> None:
         raise ProblemError(403, f"Host {host!r:.60} is not this machine; make a key to serve other names")
 
 
-async def _not_forged(request: Request, session: Session | None) -> None:
-    """Raises 403 unless the request came from this site (Fetch metadata, Origin) and, in a session, has its token."""
+def refuse_foreign(request: Request) -> None:
+    """Raises 403 when Fetch metadata or Origin say that the request was made by another site."""
     site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
     if site not in ("none", "same-origin") or foreign:
         raise ProblemError(403, "this request comes from another site; use the pages of this server")
+
+
+async def _not_forged(request: Request, session: Session | None) -> None:
+    """Raises 403 unless the request came from this site and, in a session, has its token."""
+    refuse_foreign(request)
     if session is None:
         return
     token = request.headers.get("x-csrf-token")

@@ -73,7 +73,7 @@ def test_tenant_meters_itself_only(keyed: Any, feed: Any) -> None:
     """Events of another user are refused as a whole and nothing of them is kept."""
     client, admin, acme, _ = keyed
     before = client.get("/v1/operations", headers=admin).json()
-    from tests.serving.api.conftest import some_usage
+    from tests.serving.conftest import some_usage
 
     body = {"producer": "evil", "epoch": 1, "sequence": 1, "events": some_usage(("acme", "globex"), 2)}
     kind = {"Content-Type": "application/vnd.metercast.batch+json"}

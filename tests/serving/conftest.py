@@ -14,7 +14,7 @@ from metercast.event import BATCH_MEDIA_TYPE
 from serving.api.app import create_app
 from serving.settings import Settings
 
-PLANS = Path(__file__).parents[3] / "configs" / "plans"
+PLANS = Path(__file__).parents[2] / "configs" / "plans"
 
 
 def event(user: str, operation: str, kind: str, at_s: float, **usage: float) -> dict[str, Any]:
