@@ -71,7 +71,7 @@ def usage_panel(history: History, window_s: int, until_ns: int, user: str | None
     if series.is_empty():
         whom = f"user {user!r}" if user else "anyone"
         raise TooLittleHistoryError(
-            f"no usage of {whom} in the last {CONTEXT_WINDOWS} windows of {window_s} s; send events first",
+            f"too little history: no usage of {whom} in the last {CONTEXT_WINDOWS} closed windows of {window_s} s",
             MINIMUM_WINDOWS,
         )
     panel = _padded(Panel.from_frame(series, window_ns, _season(window_s)), end_ns)

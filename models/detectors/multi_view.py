@@ -82,4 +82,4 @@ class MultiView:
 
 def _surprise(distance: float, mean: float) -> float:
     """-log P(larger) of a Pareto II (Lomax) tail with the given mean: index TAIL, scale mean x (TAIL - 1)."""
-    return TAIL * math.log1p(distance / (mean * (TAIL - 1)))
+    return TAIL * math.log1p(min(distance / (mean * (TAIL - 1)), 1e300))

@@ -21,17 +21,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def main(argv: list[str]) -> int:
     """Run the command until it is told to stop; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
-    parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
-    parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
-    parser.add_argument("--plans", type=Path, help="directory of plan files")
-    parser.add_argument("--host", help="address to listen on; other than loopback only once keys exist")
-    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
-    parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
-    parser.add_argument("--tls-certificate", type=Path, help="PEM file; serves HTTPS")
-    parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's key")
-    parser.add_argument("--json", action="store_true", help="print the address as JSON")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
         settings = _settings(args)
         listener = _listen(settings)
@@ -63,6 +53,20 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
+    parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
+    parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
+    parser.add_argument("--plans", type=Path, help="directory of plan files")
+    parser.add_argument("--host", help="address to listen on; other than loopback only once keys exist")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
+    parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
+    parser.add_argument("--tls-certificate", type=Path, help="PEM file; serves HTTPS")
+    parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's key")
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
+    return parser
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     """Settings from the file and the options; raises ValueError that names the key, the value and what is allowed."""
     values = {"data": Path("metercast-data")}
@@ -90,7 +94,7 @@ def _check_host(settings: Settings) -> None:
     if settings.host in LOOPBACK or (settings.database.exists() and _has_keys(settings.database)):
         return
     raise ValueError(
-        f"--host {settings.host}: without keys only {', '.join(LOOPBACK)} are served; make one first: "
+        f"--host {settings.host}: without keys only loopback is served; use 127.0.0.1 or make a key first: "
         f"metercast keys create NAME --scope admin --data {settings.data}"
     )
 
@@ -110,6 +114,7 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(128)  # whoever reads the address may connect at once
     except OSError as error:
         listener.close()
         raise OSError(

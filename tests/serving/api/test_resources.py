@@ -69,10 +69,14 @@ def test_estimate_compares_plans_and_is_kept_until_something_changes(client: Tes
         "paths": 100,
     }
     service = client.app.state.platform.estimates  # type: ignore[attr-defined]
-    first, second = (client.post("/v1/estimates", json=body) for _ in range(2))
+    first = client.post("/v1/estimates", json=body)
     assert first.status_code == 200, first.text
-    assert first.json() == second.json()
+    for _ in range(5):  # a window may close between two of them
+        first, second = (client.post("/v1/estimates", json=body) for _ in range(2))
+        if service.hits:
+            break
     assert service.hits >= 1
+    assert first.json() == second.json()
     amounts = [Decimal(one) for one in first.json()["estimates"][0]["quantiles"].values()]
     assert amounts == sorted(amounts)
     assert 0 <= first.json()["comparison"]["probability"] <= 1

@@ -1,0 +1,96 @@
+"""`metercast train` and `promote` on a real data directory with a real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from features.sqlite_log import SqliteEventLog
+from models.bundle import load
+from serving.champion import ChampionWatch
+from serving.engine.worker import EngineWorker
+from tests.features.events import batch, event
+from training.commands.promote import main as promote
+from training.commands.train import main as train
+
+CONFIG = """
+experiment: test
+data: {window_s: 1, season: 6, windows: 100, horizon: 6}
+models: [seasonal-naive, markov, lstm]
+lstm: {hidden: 8, context_seasons: 2, batch_size: 16, steps: 10}
+backtest: {origins: 2}
+promote: true
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a minute of windows."""
+    path: Path = tmp_path_factory.mktemp("data")
+    log = SqliteEventLog(path / "metercast.db")
+    events = [
+        event(
+            -90.0 + second, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions"
+        )
+        for second in range(60)
+        for user in ("ada", "bo")
+    ]
+    log.append([batch(events)])
+    worker = EngineWorker(log, path / "metercast.db")
+    connection = worker._open()
+    while worker.advance(connection):
+        pass
+    (path / "train.yaml").write_text(CONFIG)
+    return path
+
+
+@pytest.mark.slow
+def test_train_then_promote(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training registers every model and crowns the best; promoting another swaps what a server would load."""
+    assert train([str(directory / "train.yaml"), "--data", str(directory), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in document["models"]] == ["seasonal-naive", "markov", "lstm"]
+    assert document["champion"]["wql"] == min(row["wql"] for row in document["models"])
+    watch = ChampionWatch(directory / "models" / "champion")
+    first = watch.current()
+    assert first is not None
+    assert first[1]["version"] == document["champion"]["version"]
+    other = next(row for row in document["models"] if row["version"] != document["champion"]["version"])
+    assert promote([other["model"], "--data", str(directory), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["before"] == document["champion"]["version"]
+    second = watch.current()
+    assert second is not None
+    assert (second[1]["version"], second[0].name) == (other["version"], other["model"])
+    forecaster, metadata = load(directory / "models" / "champion")
+    assert metadata["backtest"]["origins"] == 2
+    assert forecaster.name == other["model"]
+    assert promote(["99", "--data", str(directory)]) == 2
+    assert "no version '99'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: [prophet]", "models.0"),
+        ("data: {horizon: 0}", "data.horizon"),
+        ("epochs: 3", "epochs"),
+        ("models: [", "not valid YAML"),
+    ],
+)
+def test_bad_configurations_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    """The key and the value are named before anything is loaded."""
+    (tmp_path / "c.yaml").write_text(text)
+    assert train([str(tmp_path / "c.yaml"), "--data", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_directory_without_a_platform_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong --data is an error that says what is missing."""
+    (tmp_path / "c.yaml").write_text("{}")
+    assert train([str(tmp_path / "c.yaml"), "--data", str(tmp_path)]) == 2
+    assert "no metercast.db" in capsys.readouterr().err
