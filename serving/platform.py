@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from features.sqlite_log import SqliteEventLog
+from serving.access.audit import AuditLog
+from serving.access.keys import KeyStore
+from serving.access.limiter import Limiter
+from serving.access.sessions import Sessions, session_secret
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
+from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
+from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
@@ -34,9 +41,24 @@ class Platform:
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
+        self.keys = KeyStore(settings.database)
+        self.audit = AuditLog(settings.database)
+        self.budgets = BudgetStore(settings.database)
+        self.sessions = Sessions(session_secret(settings.data))
+        self.limiter = Limiter(settings.requests_per_minute)
         self.champion = ChampionWatch(settings.data / "models" / "champion")
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
         self.worker = EngineWorker(self.log, settings.database, settings.windows_s, settings.lateness_s, [hook])
+        self.estimates = EstimateService(self, self.worker, settings)
+        self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
+        self.streams = 0
+        self._users: frozenset[str] = frozenset()
+
+    def knows(self, user: str) -> bool:
+        """Whether a user ever used anything; quick for those seen before."""
+        if user not in self._users:
+            self._users = frozenset(self.history.users())
+        return user in self._users
 
     def start(self) -> None:
         """Begin to turn the log into windows."""
@@ -45,7 +67,8 @@ class Platform:
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
         self.worker.stop()
-        self.log.close()
+        for store in (self.log, self.keys, self.audit, self.budgets):
+            store.close()
 
 
 class excess_price:  # noqa: N801 -- a function with a plan in it
