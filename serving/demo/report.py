@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 TOP = 6
-WORTH_TELLING = Decimal("0.01")
+SHARE_OF_DEAREST = Decimal("0.1")
+"""Anomalies that cost less than this share of the dearest are only counted."""
 
 
 def totals_of(estimates: list[dict[str, Any]]) -> dict[str, str]:
@@ -94,7 +95,9 @@ def _print_operations(document: dict[str, Any], console: Console) -> None:
 def _print_anomalies(document: dict[str, Any], console: Console) -> None:
     fault = document["fault"]
     console.print(f"[bold]Fault[/bold] {fault['what']} on at {fault['on'][11:19]}, off at {fault['off'][11:19]}")
-    worth = [anomaly for anomaly in document["anomalies"] if Decimal(anomaly["cost"] or 0) >= WORTH_TELLING]
+    costs = [Decimal(anomaly["cost"] or 0) for anomaly in document["anomalies"]]
+    least = max(costs, default=Decimal(0)) * SHARE_OF_DEAREST
+    worth = [anomaly for anomaly, cost in zip(document["anomalies"], costs, strict=True) if cost >= least]
     for anomaly in sorted(worth, key=lambda anomaly: -Decimal(anomaly["cost"])):
         end = anomaly["ended"] or anomaly["last"]
         console.print(
