@@ -104,5 +104,6 @@ def _print_anomalies(document: dict[str, Any], console: Console) -> None:
             f"[bold]Anomaly[/bold] {anomaly['started'][11:19]} to {end[11:19]}: {anomaly['reason']}, "
             f"cost {anomaly['cost']} {anomaly['currency']}"
         )
-    small = len(document["anomalies"]) - len(worth)
-    console.print(f"[bold]Anomalies[/bold] {len(worth)} worth telling, {small} below {WORTH_TELLING} in cost")
+    small = [cost for cost in costs if cost < least]
+    if small:
+        console.print(f"[bold]Anomalies[/bold] and {len(small)} smaller ones of together {sum(small)}")
