@@ -46,7 +46,7 @@ class Platform:
         self.budgets = BudgetStore(settings.database)
         self.sessions = Sessions(session_secret(settings.data))
         self.limiter = Limiter(settings.requests_per_minute)
-        self.champion = ChampionWatch(settings.data / "models" / "champion")
+        self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
         self.worker = EngineWorker(self.log, settings.database, settings.windows_s, settings.lateness_s, [hook])
         self.estimates = EstimateService(self, self.worker, settings)

@@ -107,8 +107,6 @@ class Engine:
             ancestor = ancestor.parent
         self.switch(execution)
 
-    # Boundaries ------------------------------------------------------------------------------------------------------
-
     def open(self, operation: str, user: str = "", is_root: bool = False) -> Execution:
         """Open an execution below the current one and charge this thread's time to it."""
         parent = self.current.get()
@@ -229,8 +227,6 @@ class Engine:
         """Record nothing of this thread, ever."""
         self.state.is_muted = True
 
-    # For the shipper -------------------------------------------------------------------------------------------------
-
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -250,8 +246,6 @@ class Engine:
             if is_over:
                 self._overflows.remove((thread, overflow))
         return grown
-
-    # Parts -----------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Charge the time since the mark to whoever the thread works for, and set the mark to now."""

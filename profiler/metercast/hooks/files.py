@@ -65,8 +65,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().readinto(buffer)
             started_ns = _clock()
             size = super().readinto(buffer)
-            code, _, resource = self._metercast_kind
-            after(code, started_ns, **{resource: size or 0})
+            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: size or 0})
             return size
 
         def read(self, size: Any = -1) -> Any:
@@ -74,8 +73,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().read(size)
             started_ns = _clock()
             data = super().read(size) if size is not None and size >= 0 else super().readall()
-            code, _, resource = self._metercast_kind
-            after(code, started_ns, **{resource: len(data or b"")})
+            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: len(data or b"")})
             return data
 
         def readall(self) -> Any:
@@ -86,8 +84,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().write(data)
             started_ns = _clock()
             size = super().write(data)
-            _, code, resource = self._metercast_kind
-            after(code, started_ns, **{resource: size or 0})
+            after(self._metercast_kind[1], started_ns, **{self._metercast_kind[2]: size or 0})
             return size
 
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
