@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metercast.client import Client
+
 import serving
-from serving.api_client import Api, LiveFeed
+from serving.demo.feed import LiveFeed
 from serving.demo.load import CUSTOMERS, Load
 from serving.demo.processes import Child, ChildError, Children, metercast, wait_until
 from serving.demo.report import overhead_of, totals_of
@@ -36,11 +38,11 @@ class Options:
 class Running:
     """What has been started."""
 
-    api: Api
+    api: Client
     feed: LiveFeed
     load: Load
     began_s: float
-    switch: Api
+    switch: Client
 
 
 def run(options: Options, children: Children, screen: Screen) -> tuple[dict[str, Any], str]:
@@ -61,8 +63,8 @@ def _start(options: Options, children: Children) -> Running:
     plans = str(ROOT / "configs" / "plans")
     arguments = ("serve", "--data", str(options.data), "--port", "0", "--plans", plans, "--json")
     server = children.start("platform", metercast(*arguments))
-    api = Api(json.loads(server.first_line())["url"])
-    feed = LiveFeed(api.url)
+    api = Client(json.loads(server.first_line())["url"])
+    feed = LiveFeed(api)
     feed.start()
     shop_data = options.data / "shop"
     spool = {"METERCAST_SPOOL": str(options.data / "spool"), "METERCAST_USER_HEADER": "X-Customer"}
@@ -71,7 +73,7 @@ def _start(options: Options, children: Children) -> Running:
     port = int(shop.first_line())
     load = Load(port)
     load.start()
-    return Running(api, feed, load, time.time(), Api(f"http://127.0.0.1:{port}"))
+    return Running(api, feed, load, time.time(), Client(f"http://127.0.0.1:{port}"))
 
 
 def _collect(options: Options, running: Running, screen: Screen) -> dict[str, Any]:
