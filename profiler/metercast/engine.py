@@ -229,6 +229,14 @@ class Engine:
         """Record nothing of this thread, ever."""
         self.state.is_muted = True
 
+    def intercept(self) -> bool:
+        """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
+        return False
+
+    def calls(self) -> int:
+        """Calls so far that made no record of their own; here each makes one."""
+        return 0
+
     # For the shipper -------------------------------------------------------------------------------------------------
 
     def pending(self) -> int:
