@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench clean
+.PHONY: help demo test lint format serve notebooks bench bench-forecast bench-anomaly clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,16 @@ serve: $(SETUP) ## start API, engine and dashboard
 
 notebooks: $(SETUP) ## execute the notebooks
 	$(BIN)/python -m pytest tests/notebooks
+
+bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
+	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/ingest.py
+
+bench-forecast: $(SETUP) ## backtests of all models on the data beside the project
+	$(BIN)/python tests/benchmarks/forecast.py
+
+bench-anomaly: $(SETUP) ## detector scores on the data beside the project
+	$(BIN)/python tests/benchmarks/anomaly.py
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

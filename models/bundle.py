@@ -65,7 +65,7 @@ def load(directory: Path) -> tuple[Forecaster, dict[str, Any]]:
         with np.load(directory / _ARRAYS, allow_pickle=False) as arrays:
             state = State(manifest["document"], {name: arrays[name] for name in arrays.files})
         return FORECASTERS[kind].restore(state), dict(manifest["metadata"])
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
         raise BundleError(f"{directory} is damaged: {error!r}; export the model again") from error
 
 

@@ -46,6 +46,10 @@ class Forecaster(Protocol):
         """Quantiles of the ``horizon`` windows after the panel's last; non-negative, finite, sorted by level."""
         ...
 
+    def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
+        """The steps of `forecast` alone, (series, horizon, levels); cheaper, as no paths are drawn for totals."""
+        ...
+
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> NDArray[np.float64]:
         """Sample futures of shape (count, series, horizon), dependent in time and within a tenant."""
         ...

@@ -48,6 +48,7 @@ class LiveFeed:
     def __init__(self, url: str) -> None:
         self.windows: deque[dict[str, Any]] = deque(maxlen=120)
         self.anomalies: dict[str, dict[str, Any]] = {}
+        self._engine: dict[str, Any] = {"events_per_s": 0.0, "lag": 0}
         self._place = urlsplit(url)
         self._closing = False
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -78,7 +79,9 @@ class LiveFeed:
             return  # the server was stopped
 
     def _take(self, name: str, data: dict[str, Any]) -> None:
-        if name == "window":
-            self.windows.append(data)
+        if name == "status":
+            self._engine = data
+        elif name == "window":
+            self.windows.append(data | {"engine": self._engine})
         elif name == "anomaly":
             self.anomalies[data["id"]] = data

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from features.series import COUNTED
 from models.bundle import load
 from models.contracts import Forecaster
 
@@ -17,9 +19,10 @@ class ChampionWatch:
     and `problem` says what is wrong with the new one.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Follow ``directory``, which need not exist yet."""
+    def __init__(self, directory: Path, windows_s: Collection[int] = ()) -> None:
+        """Follow ``directory``, which need not exist yet; ``windows_s`` are the lengths kept here (empty: any)."""
         self.directory = directory
+        self.windows_s = windows_s
         self.problem: str | None = None
         self._lock = threading.Lock()
         self._identity: tuple[str, int, int] | None = None
@@ -46,8 +49,20 @@ class ChampionWatch:
         self._identity = identity  # a bundle that is broken is not tried again until it changes
         try:
             forecaster, metadata = load(self.directory)
+            check_columns(metadata, self.windows_s)
         except (OSError, ValueError) as error:
             self.problem = f"the bundle in {self.directory} cannot be loaded, the model before it stays: {error}"
             return
         self._loaded = forecaster, dict(metadata)
         self.problem = None
+
+
+def check_columns(metadata: Mapping[str, Any], windows_s: Collection[int]) -> None:
+    """Raises ValueError for a model that was trained on other columns or windows than those kept here."""
+    unknown = sorted(set(metadata.get("resources", ())) - set(COUNTED))
+    custom = [name for name in unknown if name.endswith(("_cycles", "_bytes", "_ms"))]
+    if custom:
+        raise ValueError(f"it was trained on {', '.join(custom)}; here there are {', '.join(COUNTED)} and meters")
+    length = metadata.get("window_s")
+    if windows_s and length not in windows_s:
+        raise ValueError(f"it was trained on windows of {length} s; kept here are {', '.join(map(str, windows_s))}")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 
 from features.sqlite_log import SqliteEventLog
+from serving.access.audit import AuditLog
+from serving.access.keys import KeyStore
+from serving.access.limiter import Limiter
+from serving.access.sessions import Sessions, session_secret
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
+from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
+from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
-from serving.pricing.paths import UsageColumn, rate_paths
+from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.settings import Settings
 from serving.storage.history import History
@@ -35,9 +41,24 @@ class Platform:
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
-        self.champion = ChampionWatch(settings.data / "models" / "champion")
+        self.keys = KeyStore(settings.database)
+        self.audit = AuditLog(settings.database)
+        self.budgets = BudgetStore(settings.database)
+        self.sessions = Sessions(session_secret(settings.data))
+        self.limiter = Limiter(settings.requests_per_minute)
+        self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
         self.worker = EngineWorker(self.log, settings.database, settings.windows_s, settings.lateness_s, [hook])
+        self.estimates = EstimateService(self, self.worker, settings)
+        self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
+        self.streams = 0
+        self._users: frozenset[str] = frozenset()
+
+    def knows(self, user: str) -> bool:
+        """Whether a user ever used anything; quick for those seen before."""
+        if user not in self._users:
+            self._users = frozenset(self.history.users())
+        return user in self._users
 
     def start(self) -> None:
         """Begin to turn the log into windows."""
@@ -46,22 +67,25 @@ class Platform:
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
         self.worker.stop()
-        self.log.close()
+        for store in (self.log, self.keys, self.audit, self.budgets):
+            store.close()
 
 
 class excess_price:  # noqa: N801 -- a function with a plan in it
     """Price of usage beyond the expected, at the plan's own prices without minimums, maximums and flat fees."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = replace(
-            plan,
-            charges=tuple(
-                replace(charge, minimum=None, maximum=None) for charge in plan.charges if charge.meter is not None
-            ),
-        )
+        self._currency = plan.currency
+        self._charges = [charge for charge in plan.charges if charge.meter is not None]
 
     def __call__(self, operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
-        """Amount, unrounded lines of which are rounded once each, and currency."""
-        columns = [UsageColumn(operation, micro, resource) for micro, resource in excess]
-        with_it = rate_paths(self._plan, columns, [list(excess.values()), [0.0] * len(columns)])
-        return with_it.totals[0] - with_it.totals[1], self._plan.currency
+        """Amount to the millionth, and currency."""
+        columns = [(UsageColumn(operation, micro, resource), value) for (micro, resource), value in excess.items()]
+        total = Decimal(0)
+        for charge in self._charges:
+            quantity = Decimal(0)
+            for column, value in columns:
+                if charge.meter and charge.meter.takes(operation, column.micro_operation_type, column.meter):
+                    quantity += charge.meter.value.of({column.field: Decimal(f"{value:.6f}")})
+            total += charge.model.amount(quantity) if quantity else Decimal(0)
+        return total.quantize(Decimal("0.000001")), self._currency

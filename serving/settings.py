@@ -20,6 +20,10 @@ class Settings(BaseModel):
     lateness_s: float = Field(default=2.0, ge=0)
     detect_window_s: int = 1
     default_plan: str = "micro-operations"
+    requests_per_minute: int = Field(default=6_000, ge=1)
+    streams: int = Field(default=200, ge=1)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
     @field_validator("windows_s")
     @classmethod

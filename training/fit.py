@@ -9,9 +9,10 @@ from collections.abc import Callable
 import lightning as L
 
 from models.contracts import Forecaster
+from models.forecasters.ensemble import Ensemble
 from models.forecasters.lstm import Lstm, LstmConfig
 from models.forecasters.lstm_data import Shape
-from models.forecasters.lstm_network import LstmNetwork, pinball
+from models.forecasters.lstm_network import LstmNetwork, forecast_loss
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
 from training.data_module import PanelDataModule
@@ -26,8 +27,8 @@ def fit_forecaster(
 ) -> Forecaster:
     """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name."""
     kind = FORECASTERS[name]
-    if kind is Lstm:
-        return Lstm(config, lightning_trainer(progress)).fit(panel, horizon)
+    if issubclass(kind, Lstm | Ensemble):
+        return kind(config, lightning_trainer(progress)).fit(panel, horizon)
     return kind().fit(panel, horizon)
 
 
@@ -36,7 +37,7 @@ def lightning_trainer(progress: Progress | None = None) -> Callable[[LstmNetwork
 
     def train(network: LstmNetwork, panel: Panel, shape: Shape, config: LstmConfig) -> None:
         L.seed_everything(config.seed, verbose=False)
-        module = ForecastModule(network, pinball, config.learning_rate, config.steps)
+        module = ForecastModule(network, forecast_loss, config.learning_rate, config.steps)
         data = PanelDataModule(panel, shape, config.batch_size, config.seed)
         with _quiet():
             trainer = L.Trainer(

@@ -70,8 +70,24 @@ class Lstm:
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows; totals from sample paths."""
         steps = self._steps(panel, horizon)
-        totals = self._sample(steps, panel, PATHS, seed=0).sum(axis=2)
-        return Forecast(LEVELS, steps, tidy(empirical(totals)))
+        totals = empirical(self._sample(steps, panel, PATHS, seed=0).sum(axis=2))
+        direct = self.direct_totals(panel, horizon)
+        return Forecast(LEVELS, steps, tidy(totals if direct is None else 0.5 * (totals + direct)))
+
+    @torch.no_grad()
+    def direct_totals(self, panel: Panel, horizon: int) -> Array | None:
+        """Quantiles of the sum over the horizon by a head of its own; None for a horizon it was not trained for."""
+        network, shape = self._trained()
+        if horizon != shape.horizon:
+            return None
+        rows = np.arange(len(panel.series))
+        batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
+        mean = network(batch.context, batch.steps)[1].double().numpy()
+        return tidy((mean * batch.scale + batch.level) * horizon)
+
+    def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
+        """Quantiles of the next windows alone."""
+        return self._steps(panel, horizon)
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
@@ -123,7 +139,7 @@ class Lstm:
         network, _ = self._trained()
         rows = np.arange(len(panel.series))
         batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-        out = network(batch.context, batch.steps).double().numpy()
+        out = network(batch.context, batch.steps)[0].double().numpy()
         return tidy(out * batch.scale[:, :, None] + batch.level[:, :, None])
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:

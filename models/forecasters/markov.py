@@ -76,6 +76,10 @@ class Markov:
         totals = self._sample(steps, panel, PATHS, seed=0).sum(axis=2)
         return Forecast(LEVELS, steps, tidy(empirical(totals)))
 
+    def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
+        """Quantiles of the next windows alone."""
+        return self._steps(panel, horizon)
+
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
         return self._sample(self._steps(panel, horizon), panel, count, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.contracts import Forecaster
+from models.forecasters.ensemble import Ensemble
 from models.forecasters.lstm import Lstm
 from models.forecasters.markov import Markov
 from models.forecasters.seasonal_naive import SeasonalNaive
@@ -11,5 +12,6 @@ FORECASTERS: dict[str, type[Forecaster]] = {
     "seasonal-naive": SeasonalNaive,
     "markov": Markov,
     "lstm": Lstm,
+    "ensemble": Ensemble,
 }
 """Name -> class; to add a forecaster, write its file and add its line."""

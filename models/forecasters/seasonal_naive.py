@@ -30,6 +30,10 @@ class SeasonalNaive:
         totals = empirical(self.paths(panel, horizon, PATHS, seed=0).sum(axis=2))
         return Forecast(LEVELS, steps, tidy(totals))
 
+    def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
+        """Quantiles of the next windows alone."""
+        return self._steps(panel, horizon)
+
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> NDArray[np.float64]:
         """Sample futures of shape (count, series, horizon)."""
         levels = sample_levels(Dependence(), panel.tenants, horizon, count, seed)

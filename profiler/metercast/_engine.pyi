@@ -1,2 +1,2 @@
 from metercast.engine import Engine as Engine
-from metercast.engine import Execution as Execution
+from metercast.execution import Execution as Execution

@@ -14,6 +14,7 @@ import threading
 import time
 
 from metercast.event import MICRO_OPERATION_TYPES
+from metercast.execution import Charge, Execution
 from metercast.overflow import Overflow
 
 TYPE_CHECKING = False
@@ -30,36 +31,6 @@ EXECUTIONS = "executions"
 
 cpu_clock = time.thread_time_ns
 elapsed_clock = time.perf_counter_ns
-
-
-class Execution:
-    """One run of an operation; `charge` is what its own thread still has to record for it."""
-
-    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "parent", "parent_id", "user")
-
-    def __init__(self, number: int, operation: str, user: str, parent: Execution | None, is_root: bool) -> None:
-        self.id = number
-        self.operation = operation
-        self.user = user
-        self.parent = parent
-        self.parent_id = parent.id if parent is not None else 0
-        self.is_open = True
-        self.is_root = is_root
-        self.charge: Charge | None = None
-
-
-class Charge:
-    """CPU and waiting time that one thread has spent for one execution and not recorded yet."""
-
-    __slots__ = ("cpu_ns", "execution", "owner", "suspended_ns", "tick", "wait_ns")
-
-    def __init__(self, execution: Execution, owner: Overflow, tick: int) -> None:
-        self.execution = execution
-        self.owner = owner
-        self.cpu_ns = 0
-        self.wait_ns = 0
-        self.suspended_ns = 0
-        self.tick = tick
 
 
 class ThreadState(threading.local):
@@ -106,8 +77,6 @@ class Engine:
             ancestor.charge = Charge(ancestor, self.state.overflow, self.tick)
             ancestor = ancestor.parent
         self.switch(execution)
-
-    # Boundaries ------------------------------------------------------------------------------------------------------
 
     def open(self, operation: str, user: str = "", is_root: bool = False) -> Execution:
         """Open an execution below the current one and charge this thread's time to it."""
@@ -237,8 +206,6 @@ class Engine:
         """Calls so far that made no record of their own; here each makes one."""
         return 0
 
-    # For the shipper -------------------------------------------------------------------------------------------------
-
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -258,8 +225,6 @@ class Engine:
             if is_over:
                 self._overflows.remove((thread, overflow))
         return grown
-
-    # Parts -----------------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Charge the time since the mark to whoever the thread works for, and set the mark to now."""

@@ -18,6 +18,7 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -275,6 +276,25 @@ static int counted_close(int descriptor) {
     return close(descriptor);
 }
 
+static int counted_fclose(FILE *file) {
+    forget(fileno(file));
+    return fclose(file);
+}
+
+#if __GLIBC_PREREQ(2, 34)
+static int counted_close_range(unsigned int first, unsigned int last, int flags) {
+    for (unsigned int one = first; one <= last && one < DESCRIPTORS; one++)
+        if (atomic_load_explicit(&descriptors[one].kind, memory_order_relaxed) != UNKNOWN) forget((int)one);
+    return close_range(first, last, flags);
+}
+#endif
+
+/* libuv closes by a system call of its own. */
+static long counted_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (number == SYS_close) forget((int)a);
+    return syscall(number, a, b, c, d, e, f);
+}
+
 static int counted_dup2(int from, int to) {
     if (from != to) forget(to);
     return dup2(from, to);
@@ -304,8 +324,11 @@ static const struct {
 } replacements[] = {
     ROW(read), ROW(write), ROW(pread), ROW(pwrite), ROW(readv), ROW(writev), ROW(preadv), ROW(pwritev), ROW(preadv2),
     ROW(pwritev2), ROW(send), ROW(sendto), ROW(sendmsg), ROW(sendmmsg), ROW(recv), ROW(recvfrom), ROW(recvmsg),
-    ROW(recvmmsg), ROW(sendfile), ROW(copy_file_range), ROW(fwrite), ROW(fread), ROW(close), ROW(dup2), ROW(dup3),
+    ROW(recvmmsg), ROW(sendfile), ROW(copy_file_range), ROW(fwrite), ROW(fread), ROW(close), ROW(fclose), ROW(syscall), ROW(dup2), ROW(dup3),
     ROW(accept), ROW(accept4), ROW(__read_chk), ROW(__pread_chk), ROW(__recv_chk),
+#if __GLIBC_PREREQ(2, 34)
+    ROW(close_range),
+#endif
     /* off_t has 64 bits here, so these are the same functions under other names */
     {"pread64", (void *)counted_pread}, {"pwrite64", (void *)counted_pwrite}, {"preadv64", (void *)counted_preadv},
     {"pwritev64", (void *)counted_pwritev}, {"preadv64v2", (void *)counted_preadv2},

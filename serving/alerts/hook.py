@@ -138,16 +138,27 @@ class DetectionHook:
         cost, currency = self._price(episode.operation, excess) if self._price else (None, "")
         episode = replace(episode, last_ns=start_ns + self.window_s * 1_000_000_000, excess=excess, cost=cost)
         episode = replace(episode, currency=currency)
-        if high.score > episode.score:
+        main = self._main(episode, readings)
+        if main is not None and (main.micro != episode.micro_operation_type or main.value > episode.observed):
             episode = replace(
                 episode,
-                score=round(high.score, 3),
-                micro_operation_type=high.micro,
-                resource=high.resource,
-                observed=high.value,
-                expected=high.expected,
+                micro_operation_type=main.micro,
+                resource=main.resource,
+                observed=main.value,
+                expected=main.expected,
             )
-        return episode
+        return replace(episode, score=round(max(high.score, episode.score), 3))
+
+    def _main(self, episode: Anomaly, readings: list[Reading]) -> Reading | None:
+        """The reading of the resource that has cost most so far; without prices, of the greatest surprise."""
+        found = [one for one in readings if (one.micro, one.resource) in episode.excess and one.score >= STAY_AT]
+
+        def weight(one: Reading) -> tuple[Decimal, float]:
+            key = (one.micro, one.resource)
+            cost = self._price(episode.operation, {key: episode.excess[key]})[0] if self._price else Decimal(0)
+            return cost, one.score
+
+        return max(found, key=weight, default=None)
 
     def _end_quiet(self, start_ns: int, connection: sqlite3.Connection) -> None:
         patience_ns = QUIET_WINDOWS * self.window_s * 1_000_000_000

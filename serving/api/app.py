@@ -6,17 +6,31 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from serving.api import anomalies, estimates, events, forecasts, health, live, plans, problems, usage
-from serving.dashboard import pages
+from serving.api import (
+    anomalies,
+    budgets,
+    estimates,
+    events,
+    forecasts,
+    health,
+    keys,
+    live,
+    plans,
+    problems,
+    spend,
+    usage,
+)
+from serving.api.middleware import RequestFrame, Requests
+from serving.api.security import needs
+from serving.dashboard import login_page, pages
 from serving.platform import Platform
 from serving.settings import Settings
 
 _STATIC = Path(pages.__file__).parent / "static"
-_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -31,21 +45,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
+    app.state.requests = Requests()
     problems.install(app)
-    for module in (events, usage, forecasts, anomalies, plans, estimates, live, health, pages):
+    app.include_router(events.router, dependencies=[needs("events:write")])
+    for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
+    for router in pages.ROUTERS:
+        app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return pages.docs_page(app.openapi())
 
-    @app.middleware("http")
-    async def secure(request: Request, call_next):  # type: ignore[no-untyped-def]
-        response: Response = await call_next(request)
-        response.headers.setdefault("Content-Security-Policy", _POLICY)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault("Referrer-Policy", "no-referrer")
-        return response
-
+    app.add_middleware(RequestFrame, requests=app.state.requests)
     return app

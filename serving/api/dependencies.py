@@ -40,10 +40,3 @@ def time_ns(name: str, text: str | None, default_ns: int) -> int:
 def iso(moment_ns: int) -> str:
     """A moment in ISO 8601, UTC, to the microsecond."""
     return datetime.fromtimestamp(moment_ns // 1_000 / 1e6, UTC).isoformat().replace("+00:00", "Z")
-
-
-def known_user(platform: Platform, user: str) -> str:
-    """The user itself; raises a 404 problem for one that never used anything."""
-    if user not in platform.history.users():
-        raise ProblemError(404, f"no usage of user {user!r:.80} is known; GET /v1/users lists those there are")
-    return user

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from features.contracts import Outcome
 from serving.api.dependencies import PlatformDependency
 from serving.api.problems import ProblemError
+from serving.api.security import Caller
 from serving.ingest.bodies import MEDIA_TYPES, BodyError, Limits, parse, unpack
 from serving.ingest.committer import OverloadedError
 
@@ -20,7 +21,7 @@ _BODY = {"content": {name: {} for name in MEDIA_TYPES}, "required": True}
 
 
 @router.post("/v1/events", status_code=202, openapi_extra={"requestBody": _BODY})
-async def post_events(request: Request, platform: PlatformDependency) -> JSONResponse:
+async def post_events(request: Request, platform: PlatformDependency, principal: Caller) -> JSONResponse:
     """Take in events; the answer counts what was accepted, was a duplicate, or was rejected and why."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
@@ -28,6 +29,10 @@ async def post_events(request: Request, platform: PlatformDependency) -> JSONRes
         batch, rejected = parse(body, media_type, LIMITS, time.time())
     except BodyError as error:
         raise ProblemError(error.status, str(error)) from error
+    if principal.tenant is not None:
+        others = set(batch.rows["user_id"].unique().to_pylist()) - {principal.tenant}
+        if others:
+            raise ProblemError(403, f"this key meters {principal.tenant!r:.80} only; found {min(others)!r:.80}")
     outcome = Outcome.ACCEPTED
     if batch.rows.num_rows:
         try:

@@ -7,29 +7,29 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from serving.api.dependencies import PlatformDependency, known_user
-from serving.api.problems import ProblemError
-from serving.forecasting import TooLittleHistoryError, forecast_usage
+from serving.api.dependencies import PlatformDependency
+from serving.api.estimates import estimate_problems
+from serving.api.security import Caller, needs, visible_user
+from serving.api.usage import window_length
+from serving.forecasting import forecast_usage
 
-router = APIRouter(tags=["forecasts"])
+router = APIRouter(tags=["forecasts"], dependencies=[needs("estimates:read")])
 
 
 @router.get("/v1/forecasts")
 def get_forecasts(
     platform: PlatformDependency,
+    principal: Caller,
     user: str | None = None,
     horizon: Annotated[int, Query(ge=1, le=2_000)] = 24,
     window_s: int | None = None,
 ) -> dict[str, Any]:
     """Forecast of every series of a user, or of everyone, for the next windows."""
-    if user is not None:
-        known_user(platform, user)
-    length = window_s or platform.settings.windows_s[0]
-    until_ns = platform.worker.status()["watermark_ns"] or time.time_ns()
-    try:
+    user = visible_user(principal, platform, user)
+    length = window_length(platform, window_s)
+    until_ns = platform.worker.closed_until_ns(length) or time.time_ns()
+    with estimate_problems():
         return forecast_usage(platform.champion, platform.history, length, horizon, until_ns, user)
-    except TooLittleHistoryError as error:
-        raise ProblemError(409, str(error), missing_windows=error.missing_windows) from error
 
 
 @router.get("/v1/models/champion")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
 from serving.api.dependencies import PlatformDependency
 from serving.api.problems import ProblemError
+from serving.api.security import Caller, needs
 
 router = APIRouter(tags=["health"])
 
@@ -25,12 +26,14 @@ def get_ready(platform: PlatformDependency) -> dict[str, Any]:
     status = platform.worker.status()
     if status["problem"]:
         raise ProblemError(503, str(status["problem"]))
-    return {"status": "ready", "engine": status}
+    return {"status": "ready"}
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
-def get_metrics(platform: PlatformDependency) -> PlainTextResponse:
-    """Counters and gauges in the Prometheus text format."""
+@router.get("/metrics", response_class=PlainTextResponse, dependencies=[needs("usage:read")])
+def get_metrics(request: Request, platform: PlatformDependency, principal: Caller) -> PlainTextResponse:
+    """Counters and gauges in the Prometheus text format, for the vendor."""
+    if not principal.vendor:
+        raise ProblemError(403, "these figures are of all tenants; a vendor's key is needed")
     status = platform.worker.status()
     rows = (
         ("metercast_events_accepted_total", "counter", "Events made durable", platform.committer.accepted_events),
@@ -44,6 +47,9 @@ def get_metrics(platform: PlatformDependency) -> PlainTextResponse:
             "Event time up to which windows close",
             status["watermark_ns"] / 1e9,
         ),
+        ("metercast_estimates_cached_total", "counter", "Estimates answered from memory", platform.estimates.hits),
+        ("metercast_estimates_computed_total", "counter", "Estimates computed", platform.estimates.misses),
     )
     lines = [f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}" for name, kind, about, value in rows]
+    lines += request.app.state.requests.lines()
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")

@@ -3,82 +3,103 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
-import polars as pl
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
-from serving.api.anomalies import document
-from serving.api.dependencies import PlatformDependency, iso
+from serving.access.principal import LOCAL, Principal
+from serving.api.anomalies import document, visible
+from serving.api.dependencies import PlatformDependency
+from serving.api.problems import ProblemError
+from serving.api.security import Caller, needs, visible_user
+from serving.live_windows import message as _message
 from serving.platform import Platform
 
-router = APIRouter(tags=["live"])
+router = APIRouter(tags=["live"], dependencies=[needs("usage:read")])
 NANOSECONDS = 1_000_000_000
 LONGEST_RESUME_S = 600
 PULSE_S = 15.0
+STATUS_S = 1.0
+POLL_S = 0.2
 
 
 @router.get("/v1/live", response_class=StreamingResponse)
 async def get_live(
     request: Request,
     platform: PlatformDependency,
+    principal: Caller,
     user: str | None = None,
-    last_event_id: Annotated[int | None, Header()] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, lt=2**63)] = None,
 ) -> StreamingResponse:
     """Server-sent events: `window` for each that closes (its totals by operation), `anomaly` as it opens or changes.
 
-    The id of a `window` is its end in Unix nanoseconds: with `Last-Event-ID` the stream goes on from there.
+    Vendors also get `status` of the engine every second. The id of a `window` is its end in Unix nanoseconds: with
+    `Last-Event-ID` the stream goes on from there.
     """
+    user = visible_user(principal, platform, user)
+    if platform.streams >= platform.settings.streams:
+        raise ProblemError(503, f"{platform.streams} streams are open, as many as are allowed; close one or ask later")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _events(request, platform, user, last_event_id), headers=headers, media_type="text/event-stream"
-    )
+    stream = Stream(platform, principal, user, last_event_id)
+    return StreamingResponse(stream.messages(request), headers=headers, media_type="text/event-stream")
 
 
-async def _events(request: Request, platform: Platform, user: str | None, resume_ns: int | None) -> AsyncIterator[str]:
-    window_s = platform.settings.windows_s[0]
-    seen_ns = resume_ns if resume_ns is not None else platform.worker.closed_until_ns(window_s)
-    seen_ns = max(seen_ns, time.time_ns() - LONGEST_RESUME_S * NANOSECONDS)
-    told: dict[str, int] = {}
-    quiet_since = time.monotonic()
-    while not await request.is_disconnected():
-        until_ns = platform.worker.closed_until_ns(window_s)
-        if until_ns > seen_ns:
-            for name, number, data in await asyncio.to_thread(_news, platform, user, seen_ns, until_ns, told):
-                yield f"event: {name}\nid: {number}\ndata: {json.dumps(data)}\n\n"
-            seen_ns, quiet_since = until_ns, time.monotonic()
-        elif time.monotonic() - quiet_since > PULSE_S:
-            yield ": still here\n\n"
-            quiet_since = time.monotonic()
-        await asyncio.sleep(0.2)
+class Stream:
+    """What one listener hears; a stream ends when its key does."""
 
+    def __init__(self, platform: Platform, principal: Principal, user: str | None, resume_ns: int | None) -> None:
+        self._platform, self._principal, self._user = platform, principal, user
+        self._window_s = platform.settings.windows_s[0]
+        seen_ns = resume_ns if resume_ns is not None else platform.worker.closed_until_ns(self._window_s)
+        self._seen_ns = max(seen_ns, time.time_ns() - LONGEST_RESUME_S * NANOSECONDS)
+        self._told: dict[str, int] = {}
 
-def _news(
-    platform: Platform, user: str | None, start_ns: int, end_ns: int, told: dict[str, int]
-) -> list[tuple[str, int, dict[str, Any]]]:
-    """Windows that closed in [start_ns, end_ns) and anomalies that are new or grew since they were told."""
-    window_s = platform.settings.windows_s[0]
-    frame = platform.history.windows(window_s, start_ns, end_ns, user)
-    sums = frame.group_by("window_start", "operation_id").agg(
-        pl.col("events").sum(),
-        pl.col("cpu_cycles").sum(),
-        pl.col("network_bytes").sum(),
-        pl.col("disk_bytes").sum(),
-        pl.col("units").filter(pl.col("meter") == "executions").sum().alias("executions"),
-    )
-    news: list[tuple[str, int, dict[str, Any]]] = []
-    status = platform.worker.status()
-    for (start,), rows in sums.sort("window_start", "operation_id").group_by(["window_start"], maintain_order=True):
-        start_of = int(rows["window_start"].cast(pl.Int64)[0])
-        data = {"start": iso(start_of), "operations": rows.drop("window_start").to_dicts(), "engine": status}
-        news.append(("window", start_of + window_s * NANOSECONDS, data))
-        del start
-    for anomaly in platform.anomalies.list(user, start_ns=end_ns - LONGEST_RESUME_S * NANOSECONDS):
-        if told.get(anomaly.id) != anomaly.last_ns:
-            told[anomaly.id] = anomaly.last_ns
-            news.append(("anomaly", end_ns, document(anomaly)))
-    return news
+    async def messages(self, request: Request) -> AsyncIterator[str]:
+        """Messages in the text form of the HTML standard, until the listener leaves."""
+        self._platform.streams += 1
+        told_s = pulse_s = time.monotonic()
+        try:
+            while not await request.is_disconnected():
+                for message in await self._closed():
+                    yield message
+                    pulse_s = time.monotonic()
+                now_s = time.monotonic()
+                if self._principal.vendor and now_s - told_s >= STATUS_S:
+                    told_s = pulse_s = now_s
+                    yield _message("status", None, self._platform.worker.status())
+                if now_s - pulse_s > PULSE_S:
+                    pulse_s = now_s
+                    if not self._still_allowed():
+                        return
+                    yield ": still here\n\n"
+                await asyncio.sleep(POLL_S)
+        finally:
+            self._platform.streams -= 1
+
+    async def _closed(self) -> list[str]:
+        """Messages of the windows that closed since the last look."""
+        until_ns = self._platform.worker.closed_until_ns(self._window_s)
+        if until_ns <= self._seen_ns:
+            return []
+        messages = await asyncio.to_thread(self._news, self._seen_ns, until_ns)
+        self._seen_ns = until_ns
+        return messages
+
+    def _news(self, start_ns: int, end_ns: int) -> list[str]:
+        """Windows that closed in [start_ns, end_ns), and anomalies that are new or grew since they were told."""
+        messages = list(self._platform.closed_windows.get(self._user, start_ns, end_ns))
+        found = self._platform.anomalies.list(self._user, start_ns=end_ns - LONGEST_RESUME_S * NANOSECONDS)
+        for anomaly in visible(self._principal, self._platform, found):
+            if self._told.get(anomaly.id) != anomaly.last_ns:
+                self._told[anomaly.id] = anomaly.last_ns
+                messages.append(_message("anomaly", end_ns, document(anomaly)))
+        return messages
+
+    def _still_allowed(self) -> bool:
+        if self._principal == LOCAL:
+            return not self._platform.keys.exist()
+        key = self._platform.keys.find(self._principal.key_id)
+        return key is not None and key.live(time.time())

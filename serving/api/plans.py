@@ -7,10 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 
 from serving.api.dependencies import PlatformDependency
-from serving.api.problems import ProblemError
+from serving.api.security import needs
+from serving.api.spend import plan_of
 from serving.pricing.plan import Plan
 
-router = APIRouter(tags=["plans"])
+router = APIRouter(tags=["plans"], dependencies=[needs("estimates:read")])
 
 
 @router.get("/v1/plans")
@@ -22,9 +23,7 @@ def get_plans(platform: PlatformDependency) -> dict[str, Any]:
 @router.get("/v1/plans/{plan_id}")
 def get_plan(plan_id: str, platform: PlatformDependency) -> dict[str, Any]:
     """One plan."""
-    if plan_id not in platform.plans:
-        raise ProblemError(404, f"no plan {plan_id!r:.60}; there are {', '.join(sorted(platform.plans))}")
-    return _document(platform.plans[plan_id])
+    return _document(plan_of(platform, plan_id))
 
 
 def _document(plan: Plan) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import http
 import logging
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
@@ -23,10 +24,15 @@ class ProblemError(Exception):
         self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
-def problem(
-    request: Request, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any
-) -> JSONResponse:
-    """The response of one problem."""
+def problem(request: Request, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """The response of one problem: a page for a browser that asked for one, else problem details."""
+    if _for_a_reader(request):
+        from serving.dashboard.rendering import show
+
+        if status == 401 and request.method == "GET":
+            return RedirectResponse(f"/login?{urlencode({'next': str(request.url.path)})}", 303)
+        title = http.HTTPStatus(status).phrase
+        return show("problem.html", {"title": title, "detail": detail, "status": status}, status)
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
@@ -38,20 +44,24 @@ def problem(
     return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
 
 
+def _for_a_reader(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+
+
 def install(app: FastAPI) -> None:
     """Make every error of an application a problem."""
 
     @app.exception_handler(ProblemError)
-    async def _problem(request: Request, error: ProblemError) -> JSONResponse:
+    async def _problem(request: Request, error: ProblemError) -> Response:
         return problem(request, error.status, error.detail, error.headers, **error.more)
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers) if error.headers else None
         return problem(request, error.status_code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [
             {"at": ".".join(str(step) for step in one["loc"]), "message": one["msg"], "found": repr(one["input"])[:80]}
             for one in error.errors()
@@ -60,6 +70,6 @@ def install(app: FastAPI) -> None:
         return problem(request, 422, detail, errors=errors)
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         _logger.exception("request %s failed", request.url.path, exc_info=error)
         return problem(request, 500, "the server failed on this request; its log says why")

@@ -12,21 +12,16 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
+from serving.access.keys import KeyStore
 from serving.plan_files import PlanError
 from serving.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(argv: list[str]) -> int:
     """Run the command until it is told to stop; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
-    parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
-    parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
-    parser.add_argument("--plans", type=Path, help="directory of plan files")
-    parser.add_argument("--host", help="address to listen on; only loopback addresses are allowed")
-    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
-    parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
-    parser.add_argument("--json", action="store_true", help="print the address as JSON")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
         settings = _settings(args)
         listener = _listen(settings)
@@ -40,14 +35,36 @@ def main(argv: list[str]) -> int:
     except (PlanError, OSError) as error:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
-    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    url = f"{'https' if settings.tls_key else 'http'}://{settings.host}:{listener.getsockname()[1]}"
     print(
         json.dumps({"url": url, "data": str(settings.data.resolve())}) if args.json else f"Metercast on {url}",
         flush=True,
     )
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3, access_log=False)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
+        access_log=False,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        server_header=False,
+    )
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
+    parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
+    parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
+    parser.add_argument("--plans", type=Path, help="directory of plan files")
+    parser.add_argument("--host", help="address to listen on; other than loopback only once keys exist")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
+    parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
+    parser.add_argument("--tls-certificate", type=Path, help="PEM file; serves HTTPS")
+    parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's key")
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
+    return parser
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -58,7 +75,7 @@ def _settings(args: argparse.Namespace) -> Settings:
             values |= yaml.safe_load(args.config.read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{args.config}: {error}") from error
-    options = ("data", "plans", "host", "port", "lateness_s")
+    options = ("data", "plans", "host", "port", "lateness_s", "tls_certificate", "tls_key")
     values |= {name: value for name in options if (value := getattr(args, name)) is not None}
     try:
         settings = Settings.model_validate(values)
@@ -66,11 +83,28 @@ def _settings(args: argparse.Namespace) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise ValueError(f"setting {where}: {first['msg']} (found {first['input']!r:.60})") from error
-    if settings.host not in ("127.0.0.1", "::1", "localhost"):
-        raise ValueError(
-            f"--host {settings.host}: only loopback is served; use 127.0.0.1 behind a proxy that checks keys"
-        )
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise ValueError("TLS needs both --tls-certificate and --tls-key")
+    _check_host(settings)
     return settings
+
+
+def _check_host(settings: Settings) -> None:
+    """Raises ValueError when other machines could reach a server that has no keys."""
+    if settings.host in LOOPBACK or (settings.database.exists() and _has_keys(settings.database)):
+        return
+    raise ValueError(
+        f"--host {settings.host}: without keys only loopback is served; use 127.0.0.1 or make a key first: "
+        f"metercast keys create NAME --scope admin --data {settings.data}"
+    )
+
+
+def _has_keys(database: Path) -> bool:
+    keys = KeyStore(database)
+    try:
+        return keys.exist()
+    finally:
+        keys.close()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Run:
     """What a metered program printed and what was recorded of it."""
 
-    def __init__(self, process, directory):
+    def __init__(self, process, directory, engine):
+        self.engine = engine
         self.code = process.returncode
         self.output = process.stdout
         self.errors = process.stderr
@@ -84,7 +85,7 @@ def metered(request, tmp_path):
             env=environment(**{"METERCAST_ENGINE": request.param} | env),
         )
         assert process.returncode == code, process.stderr
-        return Run(process, batches)
+        return Run(process, batches, request.param)
 
     return run
 

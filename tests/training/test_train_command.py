@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with a minute of windows."""
     path: Path = tmp_path_factory.mktemp("data")
     log = SqliteEventLog(path / "metercast.db")
+    now = time.time()
     events = [
-        event(
-            -90.0 + second, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions"
-        )
+        event(0.0, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions")
+        | {"timestamp": now - 90 + second}
         for second in range(60)
         for user in ("ada", "bo")
     ]

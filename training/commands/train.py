@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from training.configuration import ConfigurationError, load_configuration
 from training.data import NoDataError, panel_of_directory
+
+if TYPE_CHECKING:
+    from training.run import Trained
 
 
 def main(argv: list[str]) -> int:
@@ -39,16 +43,7 @@ def main(argv: list[str]) -> int:
     except (ConfigurationError, NoDataError, ValueError) as error:
         print(f"metercast train: {error}", file=sys.stderr)
         return 2
-    rows = [
-        {
-            "model": one.name,
-            "version": one.version,
-            "run_id": one.run_id,
-            "train_s": round(one.train_s, 3),
-            **{key: round(value, 6) for key, value in one.backtest.accuracy.document().items()},
-        }
-        for one in trained
-    ]
+    rows = [_row(one) for one in trained]
     if args.json:
         document = {
             "series": len(panel.series),
@@ -57,10 +52,20 @@ def main(argv: list[str]) -> int:
             "models": rows,
             "champion": next((row for row in rows if row["version"] == promoted), None),
         }
-        print(json.dumps(document, indent=2, default=str).replace("NaN", "null"))
+        print(json.dumps(document, indent=2))
     else:
         _show(rows, promoted)
     return 0
+
+
+def _row(one: Trained) -> dict[str, Any]:
+    """A model of the run as JSON, which has no NaN."""
+    figures = {
+        key: round(value, 6) if math.isfinite(value) else None
+        for key, value in one.backtest.accuracy.document().items()
+    }
+    head = {"model": one.name, "version": one.version, "run_id": one.run_id, "train_s": round(one.train_s, 3)}
+    return head | figures
 
 
 def _progress() -> Progress:
@@ -77,5 +82,6 @@ def _show(rows: list[dict[str, Any]], promoted: str | None) -> None:
     )
     for row in rows:
         crown = "champion" if row["version"] == promoted else ""
-        table.add_row(row["model"], row["version"], *(f"{row[name]:.3f}" for name in figures), crown)
+        shown = ("" if row[name] is None else f"{row[name]:.3f}" for name in figures)
+        table.add_row(row["model"], row["version"], *shown, crown)
     Console().print(table)

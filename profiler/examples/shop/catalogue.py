@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -50,7 +51,7 @@ class Catalogue:
         """Keep an order; returns its key and total in cents."""
         prices = [self.product(number) for number in basket]
         total = sum(row[2] for row in prices if row)
-        key = hashlib.sha256(f"{customer}{basket}{threading.get_ident()}".encode() + self._count()).hexdigest()[:20]
+        key = hashlib.sha256(f"{customer}{basket}".encode() + os.urandom(8)).hexdigest()[:20]
         connection = self._connection()
         connection.execute("INSERT INTO orders VALUES (?, ?, ?, ?)", (key, customer, total, json.dumps(basket)))
         connection.commit()
@@ -75,9 +76,6 @@ class Catalogue:
         path = self.directory / f"export-{customer}-{threading.get_ident()}.csv.gz"
         path.write_bytes(gzip.compress(text.getvalue().encode(), 6))
         return path.read_bytes()
-
-    def _count(self) -> bytes:
-        return str(self._connection().execute("SELECT count(*) FROM orders").fetchone()[0]).encode()
 
     def _connection(self) -> sqlite3.Connection:
         connection = getattr(self._local, "connection", None)

@@ -30,7 +30,7 @@ class Handler(socketserver.StreamRequestHandler):
         if overloaded.is_set():
             _attempts[order] = _attempts.get(order, 0) + 1
             if _attempts[order] <= GIVES_IN_AFTER:
-                return {"status": "busy", "detail": "try again " * 20}
+                return {"status": "busy", "detail": "try again " * 100}
         digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         return {"status": "paid", "receipt": digest}
 

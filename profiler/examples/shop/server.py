@@ -37,7 +37,7 @@ class Payments:
     def charge(self, order: str, total: int, customer: str) -> dict[str, object]:
         """Pay for an order."""
         for _ in range(ATTEMPTS):
-            reply = self.ask({"order": order, "total": total, "customer": customer, "memo": "thank you " * 40})
+            reply = self.ask({"order": order, "total": total, "customer": customer, "memo": "thank you " * 200})
             if reply["status"] == "paid":
                 return reply
         raise RuntimeError(f"order {order} was not paid after {ATTEMPTS} attempts")

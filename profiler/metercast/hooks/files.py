@@ -65,8 +65,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().readinto(buffer)
             started_ns = _clock()
             size = super().readinto(buffer)
-            code, _, resource = self._metercast_kind
-            after(code, started_ns, **{resource: size or 0})
+            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: size or 0})
             return size
 
         def read(self, size: Any = -1) -> Any:
@@ -74,8 +73,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().read(size)
             started_ns = _clock()
             data = super().read(size) if size is not None and size >= 0 else super().readall()
-            code, _, resource = self._metercast_kind
-            after(code, started_ns, **{resource: len(data or b"")})
+            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: len(data or b"")})
             return data
 
         def readall(self) -> Any:
@@ -86,8 +84,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return super().write(data)
             started_ns = _clock()
             size = super().write(data)
-            _, code, resource = self._metercast_kind
-            after(code, started_ns, **{resource: size or 0})
+            after(self._metercast_kind[1], started_ns, **{self._metercast_kind[2]: size or 0})
             return size
 
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
@@ -108,30 +105,17 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
         opener: Any = None,
     ) -> Any:
         """Open a file; see `io.open`."""
-        letters = set(mode) if isinstance(mode, str) else set()
-        binary, updating = "b" in letters, "+" in letters
-        if (
-            len(letters) != len(mode)
-            or not letters <= set("rwaxbt+")
-            or len(letters & set("rwax")) != 1
-            or (binary and (letters & {"t"} or encoding is not None or errors is not None or newline is not None))
-            or (buffering == 0 and not binary)
-            or not isinstance(buffering, int)
-        ):
+        is_text_option_given = encoding is not None or errors is not None or newline is not None
+        if not _is_plain(mode, buffering, is_text_option_given):
             return original(file, mode, buffering, encoding, errors, newline, closefd, opener)  # its own errors
-        raw = raw_file(file, mode.replace("b", "").replace("t", ""), closefd, opener)
-        result = raw
+        raw = result = raw_file(file, mode.replace("b", "").replace("t", ""), closefd, opener)
         try:
-            is_line_buffered = buffering == 1 and not binary
             if buffering == 0:
                 return raw
-            if buffering < 0 and not binary and raw.isatty():
-                is_line_buffered = True
-            size = buffering if buffering > 1 else _block_size(raw, io.DEFAULT_BUFFER_SIZE)
-            layer = io.BufferedRandom if updating else io.BufferedReader if "r" in letters else io.BufferedWriter
-            result = buffer = layer(raw, size)
-            if binary:
+            result = buffer = _buffered(io, raw, mode, buffering)
+            if "b" in mode:
                 return buffer
+            is_line_buffered = buffering == 1 or (buffering < 0 and raw.isatty())
             if encoding is None and sys.flags.warn_default_encoding:
                 encoding = io.text_encoding(encoding)
             result = text = io.TextIOWrapper(buffer, encoding, errors, newline, is_line_buffered)
@@ -142,6 +126,25 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
             raise
 
     return open
+
+
+def _is_plain(mode: Any, buffering: Any, is_text_option_given: bool) -> bool:
+    """Whether the arguments are ones that `io.open` takes without complaint."""
+    if not isinstance(mode, str) or not isinstance(buffering, int):
+        return False
+    letters = set(mode)
+    if len(letters) != len(mode) or not letters <= set("rwaxbt+") or len(letters & set("rwax")) != 1:
+        return False
+    if "b" in letters:
+        return "t" not in letters and not is_text_option_given
+    return buffering != 0
+
+
+def _buffered(io: ModuleType, raw: Any, mode: str, buffering: int) -> Any:
+    """The buffer that `io.open` puts on a raw file."""
+    size = buffering if buffering > 1 else _block_size(raw, io.DEFAULT_BUFFER_SIZE)
+    layer = io.BufferedRandom if "+" in mode else io.BufferedReader if "r" in mode else io.BufferedWriter
+    return layer(raw, size)
 
 
 def _block_size(raw: Any, default: int) -> int:

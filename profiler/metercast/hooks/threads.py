@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from metercast.engine import Engine, Execution
+    from metercast.engine import Engine
+    from metercast.execution import Execution
 
 _POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "anyio._backends._asyncio")
 

@@ -239,7 +239,7 @@ def test_health_metrics_and_pages(url: str) -> None:
     assert "metercast_events_accepted_total" in call(f"{url}/metrics")[1]
     now = int(time.time())
     page = call(f"{url}/?user=ada&start={now - 100}&end={now + 60}")[1]
-    assert "ada has spent" in page
+    assert "ada will pay about" in page
     assert "<svg" in page
     assert "POST /v1/estimates" in call(f"{url}/docs")[1]
     assert call(f"{url}/nowhere")[0] == 404

@@ -1,0 +1,45 @@
+"""The page Models: the champion, how it did in its backtest, and what is wrong with a newer one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from serving.dashboard.rendering import ViewDependency, render
+
+router = APIRouter(include_in_schema=False)
+MEANINGS = {
+    "mase": "Mean absolute scaled error: 1 is as good as repeating the last season, lower is better",
+    "wql": "Weighted quantile loss of the whole distribution, lower is better",
+    "coverage": "How often the truth fell between P10 and P90; 0.8 is right",
+    "scaled_pinball": "Scaled pinball loss, lower is better",
+    "bill_error": "Relative error of the priced total, lower is better",
+    "origins": "Moments in the past from which it forecast",
+}
+
+
+@router.get("/models")
+def models_page(view: ViewDependency) -> Response:
+    """The model in force."""
+    found = view.platform.champion.current()
+    metadata: dict[str, Any] = dict(found[1]) if found else {}
+    backtest = metadata.pop("backtest", None) or {}
+    coverage = backtest.get("coverage")
+    values = {
+        "champion": metadata or None,
+        "backtest": backtest,
+        "verdict": calibration(float(coverage)) if isinstance(coverage, int | float) else None,
+        "problem": view.platform.champion.problem,
+    }
+    return render(view, "models.html", values, {"meanings": MEANINGS})
+
+
+def calibration(coverage: float) -> str:
+    """What a coverage of the P10 to P90 band means for someone who reads the fan chart."""
+    if coverage < 0.7:
+        return "The fan is too narrow: bills fall outside it more often than 2 in 10. The true range is wider."
+    if coverage > 0.9:
+        return "The fan is too wide: bills fall inside it more often than 8 in 10. The true range is narrower."
+    return "The fan is about right: bills fell inside it about 8 times in 10."

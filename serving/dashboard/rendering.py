@@ -1,0 +1,161 @@
+"""How a page is made: what every page knows, its template, and the same values as JSON for whoever asks for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from serving.access.principal import Principal
+from serving.api.dependencies import PlatformDependency, iso
+from serving.api.security import Caller, visible_user
+from serving.api.spend import period_of, plan_of
+from serving.platform import Platform
+from serving.pricing.plan import Plan
+from serving.pricing.usage import Period
+
+PAGES = (
+    ("/", "Spend"),
+    ("/operations", "Operations"),
+    ("/anomalies", "Anomalies"),
+    ("/plans", "Plans"),
+    ("/live", "Live"),
+    ("/models", "Models"),
+    ("/settings", "Settings"),
+)
+VENDOR_ONLY = frozenset({"/settings"})
+
+
+class View:
+    """What a page is asked for: by whom, about which user, under which plan, over which period."""
+
+    def __init__(
+        self,
+        request: Request,
+        platform: PlatformDependency,
+        principal: Caller,
+        user: str | None = None,
+        plan: str | None = None,
+        start: Annotated[str | None, Query(max_length=40)] = None,
+        end: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> None:
+        """Raises problems for users and plans that the caller cannot see and for periods that are none."""
+        self.request, self.platform, self.principal = request, platform, principal
+        self.users = users_of(platform, principal)
+        visible_user(principal, platform, user or None)
+        self.user: str | None = user or (self.users[0] if self.users else None)
+        self.plan: Plan = plan_of(platform, plan or None)
+        self.period: Period = period_of(start or None, end or None)
+        self.asked = {"user": self.user, "plan": self.plan.id, "start": start, "end": end}
+
+    def link(self, path: str, **more: str) -> str:
+        """Another page about the same user, plan and period."""
+        kept = {name: value for name, value in (self.asked | more).items() if value}
+        return f"{path}?{urlencode(kept)}" if kept else path
+
+
+ViewDependency = Annotated[View, Depends()]
+
+
+def users_of(platform: Platform, principal: Principal) -> list[str]:
+    """The users that a caller can choose from."""
+    known = platform.history.users()
+    return known if principal.vendor else [user for user in known if user == principal.tenant]
+
+
+def render(view: View, template: str, values: dict[str, Any], figures: dict[str, Any] | None = None) -> Response:
+    """The page, or ``values`` as JSON when that is asked for; ``figures`` (SVG) are for the page only."""
+    about = {
+        "user": view.user,
+        "plan": view.plan.id,
+        "period": {"start": iso(view.period.start_ns), "end": iso(view.period.end_ns)},
+    }
+    if view.request.query_params.get("format") == "json" or _prefers_json(view.request):
+        return JSONResponse(about | values)
+    session = getattr(view.request.state, "session", None)
+    shown = [(path, name) for path, name in PAGES if view.principal.may("admin") or path not in VENDOR_ONLY]
+    page = {
+        "view": view,
+        "about": about,
+        "pages": shown,
+        "plans": sorted(view.platform.plans),
+        "here": view.request.url.path,
+        "server": str(view.request.base_url).rstrip("/"),
+        "csrf": session.csrf if session else "",
+        "signed_in": session is not None,
+    }
+    return show(template, page | values | (figures or {}))
+
+
+def show(template: str, values: dict[str, Any], status: int = 200) -> HTMLResponse:
+    """A template with its values."""
+    headers = {"Cache-Control": "no-store", "Vary": "Accept, Cookie"}
+    return HTMLResponse(_templates.get_template(template).render(**values), status, headers)
+
+
+def money(amount: object, places: int = 2) -> str:
+    """An amount for reading: thousands apart, small ones with as many places as they need to be told from nothing."""
+    value = Decimal(str(amount))
+    if value and abs(value) < Decimal("0.01") and places == 2:
+        places = 4 if abs(value) >= Decimal("0.0001") else 6
+    return f"{value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
+
+
+def moment(text: str | None) -> str:
+    """An ISO 8601 moment for reading, in UTC."""
+    if not text:
+        return ""
+    return datetime.fromisoformat(text).astimezone(UTC).strftime("%d %b %Y, %H:%M:%S").lstrip("0") + " UTC"
+
+
+def share(value: float) -> str:
+    """A probability for reading: never certain unless it is."""
+    if 0 < value < 0.005:
+        return "under 1%"
+    if 0.995 < value < 1:
+        return "over 99%"
+    return f"{value:.0%}"
+
+
+_UNITS = (
+    ("cpu_cycles", "cycles"),
+    ("memory_bytes", "B of memory"),
+    ("network_bytes", "B of network"),
+    ("disk_bytes", "B of disk"),
+)
+
+
+def used(usage: Mapping[str, float]) -> str:
+    """Usage for reading: the resources that are not zero, with decimal prefixes."""
+    parts = [f"{_prefixed(usage[name])}{unit}" for name, unit in _UNITS if usage.get(name)]
+    seconds = usage.get("execution_time_ms", 0.0) / 1_000
+    return " · ".join([*parts, f"{seconds:,.3g} s"] if seconds >= 0.001 else parts)
+
+
+def _prefixed(value: float) -> str:
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}"
+    return f"{value:g} "
+
+
+def _prefers_json(request: Request) -> bool:
+    accepted = [one.partition(";")[0].strip() for one in request.headers.get("accept", "").split(",")]
+    return "application/json" in accepted and "text/html" not in accepted
+
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {"money": money, "moment": moment, "share": share, "used": used}

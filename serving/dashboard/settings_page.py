@@ -1,0 +1,62 @@
+"""The page Settings: keys and budgets, for administrators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from fastapi.responses import RedirectResponse, Response
+
+from serving.access.keys import BadKeyError
+from serving.access.principal import SCOPES
+from serving.api import keys as key_resource
+from serving.api.budgets import document as budget_document
+from serving.api.problems import ProblemError
+from serving.api.security import needs
+from serving.dashboard.rendering import View, ViewDependency, render
+
+router = APIRouter(include_in_schema=False, dependencies=[needs("admin")])
+
+
+@router.get("/settings")
+def settings_page(view: ViewDependency) -> Response:
+    """Keys without their secrets, budgets, and the latest acts."""
+    return _page(view, None)
+
+
+@router.post("/settings/keys")
+def make_key(
+    view: ViewDependency,
+    name: Annotated[str, Form(max_length=100)],
+    scope: Annotated[list[str], Form()],
+    tenant: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Make a key and show its text, this once."""
+    platform = view.platform
+    if not platform.keys.exist() and "admin" not in scope:
+        raise ProblemError(422, "the first key closes the server to everyone without one; give it the scope admin")
+    try:
+        key, text = platform.keys.create(name, scope, tenant or None)
+    except BadKeyError as error:
+        raise ProblemError(422, str(error)) from error
+    actor = view.principal.key_id
+    platform.audit.record(actor, "key.create", key.id, scopes=list(key.scopes), tenant=key.tenant)
+    return _page(view, text)
+
+
+@router.post("/settings/keys/{key_id}/revoke")
+def revoke_key(key_id: str, view: ViewDependency) -> Response:
+    """End a key at once."""
+    key_resource.delete_key(key_id, view.platform, view.principal)
+    return RedirectResponse("/settings", 303)
+
+
+def _page(view: View, made: str | None) -> Response:
+    platform = view.platform
+    values = {
+        "keys": [key_resource.document(key) for key in platform.keys.every()],
+        "budgets": [budget_document(one) for one in platform.budgets.every()],
+        "acts": key_resource.get_audit(platform, 20)["acts"],
+        "scopes": list(SCOPES),
+    }
+    return render(view, "settings.html", values, {"made": made})

@@ -1,0 +1,81 @@
+"""The page Spend: one sentence, the fan chart, what it rests on, and the dearest operations."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from serving import spend
+from serving.api.dependencies import iso
+from serving.dashboard.fan_chart import Fan, fan_chart
+from serving.dashboard.rendering import View, ViewDependency, moment, render
+from serving.estimate_service import Question
+from serving.forecasting import TooLittleHistoryError
+
+router = APIRouter(include_in_schema=False)
+POINTS = 40
+
+
+@router.get("/")
+def spend_page(view: ViewDependency) -> Response:
+    """Spend to date and the bill to come of one user under one plan."""
+    if view.user is None:
+        return render(view, "empty.html", {"users": view.users})
+    past = _past(view)
+    budget = view.platform.budgets.find(view.user)
+    values: dict[str, Any] = {
+        "spend_so_far": str(past.costs.totals[-1]) if past.moments_ns else "0",
+        "currency": view.plan.currency,
+        "past": [
+            {"until": iso(at), "amount": str(amount)}
+            for at, amount in zip(past.moments_ns, past.costs.totals, strict=True)
+        ],
+        "budget": str(budget.amount) if budget else None,
+        "estimate": None,
+        "refusal": None,
+    }
+    try:
+        values["estimate"] = estimate_of(view, (view.plan.id,))
+    except (TooLittleHistoryError, ValueError) as error:
+        values["refusal"] = str(error)
+    return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
+
+
+def estimate_of(view: View, plans: tuple[str, ...]) -> dict[str, Any]:
+    """The estimate that a page shows, with the user's budget; raises TooLittleHistoryError and ValueError."""
+    budget = view.platform.budgets.find(str(view.user))
+    question = Question(
+        str(view.user),
+        plans,
+        view.period.start_ns,
+        view.period.end_ns,
+        budget=budget.amount if budget is not None else None,
+    )
+    return view.platform.estimates.ask(question)
+
+
+def _past(view: View) -> spend.Growth:
+    lengths = view.platform.settings.windows_s
+    now_ns = view.platform.worker.closed_until_ns(lengths[0]) or time.time_ns()
+    return spend.growth(view.platform.history, lengths, view.plan, str(view.user), view.period, now_ns, POINTS)
+
+
+def _fan(view: View, values: dict[str, Any]) -> Fan:
+    start_ns, end_ns = view.period.start_ns, view.period.end_ns
+    points = [(_share(row["until"], start_ns, end_ns), float(row["amount"])) for row in values["past"]]
+    ahead = []
+    if values["estimate"] is not None:
+        quantiles = values["estimate"]["estimates"][0]["quantiles"]
+        ahead = [(1.0, {level: float(amount) for level, amount in quantiles.items()})]
+    budget = float(values["budget"]) if values["budget"] else None
+    ends = (moment(iso(start_ns)), moment(iso(end_ns)))
+    return Fan(points, ahead, view.plan.currency, *ends, budget)
+
+
+def _share(moment_iso: str, start_ns: int, end_ns: int) -> float:
+    from serving.api.dependencies import time_ns
+
+    return (time_ns("until", moment_iso, 0) - start_ns) / (end_ns - start_ns)

@@ -1,0 +1,91 @@
+"""What if: the same sample futures with more or less usage to come, under several plans, and where they break even."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.dashboard.rendering import View
+from serving.estimates import Futures, Request, compare, usage_futures
+from serving.pricing.paths import PathCosts, rate_paths
+from serving.pricing.plan import Plan
+
+PATHS = 300
+LARGEST_FACTOR = 20.0
+STEPS = 40
+HALVINGS = 12
+
+
+class WhatIf:
+    """Sample futures of one user's period, sampled once and priced as often as asked."""
+
+    def __init__(self, view: View) -> None:
+        """Raises TooLittleHistoryError where there is too little usage to look ahead."""
+        platform, period = view.platform, view.period
+        window_s = platform.estimates.window_s(period.end_ns)
+        now_ns = platform.worker.closed_until_ns(window_s) or time.time_ns()
+        request = Request(str(view.user), period.start_ns, period.end_ns, now_ns, window_s, PATHS)
+        self._futures: Futures = usage_futures(platform, request)
+
+    def costs(self, plan: Plan, factor: float) -> PathCosts:
+        """Bills of all paths with the usage to come times ``factor``."""
+        return rate_paths(plan, self._futures.columns, np.rint(self._scaled(self._futures.ends, factor)).tolist())
+
+    def middle_cost(self, plan: Plan, factor: float) -> Decimal:
+        """The bill of the mean path with the usage to come times ``factor``."""
+        mean = self._scaled(self._futures.ends.mean(axis=0)[None, :], factor)
+        return rate_paths(plan, self._futures.columns, np.rint(mean).tolist()).totals[0]
+
+    def _scaled(self, ends: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = self._futures.so_far + factor * (ends - self._futures.so_far)
+        return scaled
+
+
+def scaled_bills(what_if: WhatIf, plans: Sequence[Plan], factor: float) -> dict[str, Any]:
+    """Expected bill and quantiles under each plan, and which is cheaper how often."""
+    costs = [what_if.costs(plan, factor) for plan in plans]
+    bills = []
+    for plan, cost in zip(plans, costs, strict=True):
+        ordered = sorted(cost.totals)
+        quantiles = {f"{level:g}": str(ordered[round(level * (len(ordered) - 1))]) for level in (0.1, 0.5, 0.9)}
+        expected = sum(ordered, Decimal(0)) / len(ordered)
+        bills.append(
+            {
+                "plan": plan.id,
+                "description": plan.description,
+                "currency": plan.currency,
+                "expected": str(expected.quantize(Decimal("0.01"))),
+                "quantiles": quantiles,
+            }
+        )
+    comparison = compare(plans, costs) if len(plans) > 1 else None
+    return {"bills": bills, "comparison": comparison}
+
+
+def break_even(what_if: WhatIf, plans: Sequence[Plan]) -> dict[str, Any] | None:
+    """The smallest factor on the usage to come at which the first two plans swap places, or None up to 20 times."""
+    if len(plans) < 2 or plans[0].currency != plans[1].currency:
+        return None
+    one, other = plans[0], plans[1]
+
+    def lead(factor: float) -> Decimal:
+        return what_if.middle_cost(one, factor) - what_if.middle_cost(other, factor)
+
+    low, begin = 0.0, lead(0.0)
+    for step in range(1, STEPS + 1):
+        high = LARGEST_FACTOR * step / STEPS
+        if (lead(high) > 0) != (begin > 0):
+            break
+        low = high
+    else:
+        return None
+    for _ in range(HALVINGS):
+        centre = (low + high) / 2
+        low, high = (low, centre) if (lead(centre) > 0) != (begin > 0) else (centre, high)
+    below, above = (other.id, one.id) if begin > 0 else (one.id, other.id)
+    return {"factor": round(high, 2), "cheaper_below": below, "cheaper_above": above}

@@ -1,0 +1,17 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo_run import run_demo
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The data directory and the document of one short demo, run once for all tests."""
+    data: Path = tmp_path_factory.mktemp("demo") / "data"
+    return data, run_demo(data)

@@ -1,0 +1,96 @@
+"""A backtest task: a table of series and, beside it, a JSON file with window, season, horizon and origins."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from features.usage_files import UsageFileError, read_series
+from models.contracts import LEVELS
+from models.panel import Panel
+
+_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+class TaskError(ValueError):
+    """A task that cannot be run; the message has the file, what was found and what is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The panel, the windows at which forecasts start (cuts), their moments, and how far they reach."""
+
+    name: str
+    panel: Panel
+    cuts: tuple[int, ...]
+    origins: tuple[datetime, ...]
+    horizon: int
+
+
+def load_task(path: Path) -> Task:
+    """Read TASK.parquet (or CSV) and TASK.json; raises TaskError for files or origins that do not fit."""
+    manifest = path.with_suffix(".json")
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+        frame = read_series(path)
+    except FileNotFoundError as error:
+        raise TaskError(
+            f"{manifest} does not exist; it says window, season, horizon and origins of {path.name}"
+        ) from error
+    except (json.JSONDecodeError, UsageFileError) as error:
+        raise TaskError(f"{manifest if isinstance(error, json.JSONDecodeError) else path}: {error}") from error
+    missing = [key for key in ("window", "season", "horizon", "origins") if key not in document]
+    if missing:
+        raise TaskError(f"{manifest} lacks {', '.join(missing)}")
+    levels = tuple(document.get("quantiles", LEVELS))
+    if levels != LEVELS:
+        raise TaskError(f"{manifest}: quantiles {levels} are asked, but forecasts have {LEVELS}")
+    panel = Panel.from_frame(frame, window_ns(document["window"], manifest), int(document["season"]))
+    origins = tuple(datetime.fromisoformat(origin) for origin in document["origins"])
+    cuts = tuple(_cut(panel, origin, manifest) for origin in origins)
+    return Task(path.stem, panel, cuts, origins, int(document["horizon"]))
+
+
+def window_ns(text: str, manifest: Path) -> int:
+    """``1h`` or ``10s`` in nanoseconds; raises TaskError for other words."""
+    found = re.fullmatch(r"(\d+)\s*([a-z]+)", text)
+    if found is None or found[2] not in _UNITS_S:
+        raise TaskError(f"{manifest}: window {text!r} is no length of time; write e.g. 1h, 10min or 30s")
+    return int(found[1]) * _UNITS_S[found[2]] * 1_000_000_000
+
+
+def forecast_frame(task: Task, cut: int, steps: list[list[list[float]]]) -> pl.DataFrame:
+    """Rows (series, origin, step, q0.1 ... q0.9) of one origin's quantiles (series, horizon, levels)."""
+    count = len(task.panel.series)
+    columns = {f"q{level:g}": [row[index] for series in steps for row in series] for index, level in enumerate(LEVELS)}
+    return pl.DataFrame(
+        {
+            "series": [name for name in task.panel.series for _ in range(task.horizon)],
+            "origin": [task.origins[task.cuts.index(cut)]] * (count * task.horizon),
+            "step": list(range(1, task.horizon + 1)) * count,
+            **columns,
+        }
+    )
+
+
+def totals_frame(task: Task, cut: int, totals: list[list[float]]) -> pl.DataFrame:
+    """Rows (series, origin, q0.1 ... q0.9) of one origin's totals (series, levels)."""
+    columns = {f"q{level:g}": [row[index] for row in totals] for index, level in enumerate(LEVELS)}
+    origin = [task.origins[task.cuts.index(cut)]] * len(task.panel.series)
+    return pl.DataFrame({"series": list(task.panel.series), "origin": origin, **columns})
+
+
+def _cut(panel: Panel, origin: datetime, manifest: Path) -> int:
+    origin = origin if origin.tzinfo else origin.replace(tzinfo=UTC)
+    cut, rest = divmod(int(origin.timestamp()) * 1_000_000_000 - panel.start_ns, panel.window_ns)
+    if rest or not 1 <= cut <= panel.windows:
+        raise TaskError(
+            f"{manifest}: origin {origin.isoformat()} is no window between {panel.time_of(1).isoformat()} and "
+            f"{panel.time_of(panel.windows).isoformat()}"
+        )
+    return cut
