@@ -29,6 +29,9 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
+SHORT_NS = 5_000
+"""A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
+
 cpu_clock = time.thread_time_ns
 elapsed_clock = time.perf_counter_ns
 
@@ -39,6 +42,7 @@ class ThreadState(threading.local):
     def __init__(self, engine: Engine) -> None:
         self.charge: Charge | None = None
         self.cpu_mark = 0
+        self.claimed_ns = 0
         self.elapsed_mark = 0
         self.is_muted = False
         self.overflow = Overflow()
@@ -58,7 +62,6 @@ class Engine:
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.is_on = False
         self.tick = 0
-        self.reads_cpu = True
         self.state = ThreadState(self)
         self.seed_numbers()
 
@@ -147,20 +150,16 @@ class Engine:
             started_ns = state.elapsed_mark
             assert charge is not None
         now_ns = elapsed_clock()
-        before_ns = max(0, started_ns - state.elapsed_mark)  # a boundary inside the call leaves nothing before it
-        if self.reads_cpu:
-            cpu_now = cpu_clock()
-            cpu_ns = cpu_now - state.cpu_mark
-            state.cpu_mark = cpu_now
-            wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            if wait_ns > 0:
-                charge.wait_ns += wait_ns
-            call_ns = cpu_ns - before_ns if cpu_ns > before_ns else 0
-            charge.cpu_ns += cpu_ns - call_ns
+        call_ns = now_ns - started_ns
+        if call_ns < SHORT_NS:
+            state.claimed_ns += call_ns
         else:
-            call_ns = now_ns - started_ns
-            charge.cpu_ns += before_ns
-        state.elapsed_mark = now_ns
+            before_ns = started_ns - state.elapsed_mark - state.claimed_ns
+            earlier_ns = charge.cpu_ns
+            self._settle()
+            cpu_ns = charge.cpu_ns - earlier_ns
+            call_ns = max(0, cpu_ns - max(0, before_ns))  # a boundary inside the call leaves nothing before it
+            charge.cpu_ns -= call_ns
         if code == WAIT:
             charge.cpu_ns += call_ns
         else:
@@ -235,9 +234,13 @@ class Engine:
         if charge is not None:
             cpu_ns = cpu_now - state.cpu_mark
             wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            charge.cpu_ns += cpu_ns
+            cpu_ns -= state.claimed_ns
+            state.claimed_ns = max(0, -cpu_ns)  # calls that were preempted claimed too much: what follows pays it back
+            charge.cpu_ns += max(0, cpu_ns)
             if wait_ns > 0:
                 charge.wait_ns += wait_ns
+        else:
+            state.claimed_ns = 0
         state.cpu_mark = cpu_now
         state.elapsed_mark = now_ns
 

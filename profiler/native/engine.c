@@ -1,15 +1,16 @@
 /* The compiled engine: the same contract as metercast/engine.py, see there for how CPU time is charged.
  *
  * Calls do not become records one by one: each thread adds up what the calls of one type used, and a boundary makes one
- * record of each sum. A call shorter than SHORT_CALL_NS is charged its elapsed time without reading the thread clock;
- * the next boundary takes that from what the clock says, so that all that is charged still adds up to the clock.
+ * record of each sum. A span shorter than SHORT_NS, of a call or between two boundaries, is charged its elapsed time
+ * without reading the thread clock, which is a system call; the next reading takes that from what the clock says, so that
+ * all that is charged still adds up to the clock, and one execution's share is right to SHORT_NS.
  */
 #include "engine.h"
 #include "structmember.h"
 #include <sys/random.h>
 #include <unistd.h>
 
-#define SHORT_CALL_NS 5000
+#define SHORT_NS 5000
 
 typedef struct {
     int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
@@ -26,7 +27,7 @@ typedef struct {
     Record *records;
     Py_ssize_t capacity, allocated, first, count;
     long long tick, number;
-    char is_on, reads_cpu;
+    char is_on;
 } Engine;
 
 static PyTypeObject ExecutionType;
@@ -34,7 +35,7 @@ static PyObject *empty_text, *executions_text;
 
 _Thread_local Thread *metercast_thread;
 atomic_int metercast_is_on;
-atomic_llong metercast_calls;
+static int64_t calls_of_ended_threads;
 static Thread *threads;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_key;
@@ -123,47 +124,60 @@ static void record_charge(Engine *self, Thread *thread, Execution *execution, Ch
 
 /* Charging --------------------------------------------------------------------------------------------------------- */
 
-/* Short calls may have claimed more than the clock says passed (they were preempted): they give the rest back. */
-static void give_back(Thread *thread, int64_t excess_ns) {
+/* Short calls may have claimed more than the clock says passed (they were preempted): they give back what they can. */
+static int64_t give_back(Thread *thread, int64_t excess_ns) {
     for (int code = 0; code < CODES && excess_ns > 0; code++) {
         int64_t part = thread->sums[code].cpu_ns < excess_ns ? thread->sums[code].cpu_ns : excess_ns;
         thread->sums[code].cpu_ns -= part;
         excess_ns -= part;
     }
+    return excess_ns;
 }
 
-/* Charge everything since the marks but what calls claimed; `call_ns` is the CPU of a call that ends now. */
-static void charge_until(Thread *thread, int64_t now_ns, int64_t cpu_now, int64_t call_ns) {
-    int64_t cpu_ns = cpu_now - thread->cpu_mark;
-    int64_t wait_ns = now_ns - thread->elapsed_mark - cpu_ns;
+/* Charge everything since the marks but what was claimed; `call_ns` is the CPU of a call that ends now. */
+static void charge_by_clock(Thread *thread, int64_t now_ns, int64_t cpu_now, int64_t call_ns) {
+    int64_t rest_ns = cpu_now - thread->cpu_mark - thread->claimed_ns - call_ns, debt_ns = 0;
+    int64_t wait_ns = now_ns - thread->elapsed_mark - thread->claimed_new_ns - rest_ns - call_ns;
+    if (rest_ns < 0) {
+        debt_ns = give_back(thread, -rest_ns);
+        rest_ns = 0;
+    }
     if (thread->charged != NULL) {
         Charge *charge = charge_of(thread);
-        int64_t rest_ns = cpu_ns - call_ns - thread->claimed_ns;
-        if (rest_ns < 0) {
-            give_back(thread, -rest_ns);
-            rest_ns = 0;
-        }
         charge->cpu_ns += rest_ns;
         if (wait_ns > 0) charge->wait_ns += wait_ns;
     }
-    thread->claimed_ns = 0;
+    thread->claimed_ns = debt_ns; /* what follows is charged so much less */
+    thread->claimed_new_ns = 0;
     thread->cpu_mark = cpu_now;
+    thread->elapsed_mark = now_ns;
+}
+
+/* The same for a short span, by the elapsed clock alone. */
+static void charge_by_elapsed(Thread *thread, int64_t now_ns) {
+    int64_t rest_ns = now_ns - thread->elapsed_mark - thread->claimed_new_ns;
+    if (rest_ns > 0) {
+        if (thread->charged != NULL) charge_of(thread)->cpu_ns += rest_ns;
+        thread->claimed_ns += rest_ns;
+    }
+    thread->claimed_new_ns = 0;
     thread->elapsed_mark = now_ns;
 }
 
 void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t memory, int64_t network,
                            int64_t disk) {
     int64_t now_ns = elapsed_clock(), call_ns = now_ns - started_ns;
-    int is_short = call_ns < SHORT_CALL_NS;
+    int is_short = call_ns < SHORT_NS;
     int64_t cpu_now = is_short ? 0 : cpu_clock();
     thread_lock(thread);
     if (is_short) {
         thread->claimed_ns += call_ns;
+        thread->claimed_new_ns += call_ns;
     } else {
-        int64_t before_ns = started_ns - thread->elapsed_mark - thread->claimed_ns;
-        int64_t cpu_ns = cpu_now - thread->cpu_mark - thread->claimed_ns;
-        call_ns = cpu_ns - (before_ns > 0 ? before_ns : 0);
+        int64_t before_ns = started_ns - thread->elapsed_mark - thread->claimed_new_ns;
+        call_ns = cpu_now - thread->cpu_mark - thread->claimed_ns - (before_ns > 0 ? before_ns : 0);
         if (call_ns < 0) call_ns = 0;
+        charge_by_clock(thread, now_ns, cpu_now, call_ns);
     }
     Sum *sum = &thread->sums[code];
     sum->calls++;
@@ -172,17 +186,22 @@ void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t
     sum->network += network;
     sum->disk += disk;
     thread->used |= 1u << code;
-    if (!is_short) charge_until(thread, now_ns, cpu_now, call_ns);
+    thread->calls++;
     thread_unlock(thread);
-    atomic_fetch_add_explicit(&metercast_calls, 1, memory_order_relaxed);
 }
 
 /* Everything until now is charged and the sums of calls become records. */
 static void settle(Engine *self, Thread *thread) {
     Sum sums[CODES];
     uint32_t used;
+    int64_t now_ns = elapsed_clock();
+    int is_short = now_ns - thread->elapsed_mark < SHORT_NS;
+    int64_t cpu_now = is_short ? 0 : cpu_clock();
     thread_lock(thread);
-    charge_until(thread, elapsed_clock(), cpu_clock(), 0);
+    if (is_short)
+        charge_by_elapsed(thread, now_ns);
+    else
+        charge_by_clock(thread, now_ns, cpu_now, 0);
     used = thread->used;
     if (used) {
         memcpy(sums, thread->sums, sizeof sums);
@@ -306,7 +325,6 @@ static int engine_init(Engine *self, PyObject *args, PyObject *kwargs) {
     self->user_headers = Py_BuildValue("(ss)", "X-Metercast-User", "X-User");
     self->overflow = PyDict_New();
     Py_XDECREF(empty);
-    self->reads_cpu = 1;
     seed_numbers(self);
     return self->current && self->user && self->default_user && self->user_headers && self->overflow ? 0 : -1;
 }
@@ -341,11 +359,18 @@ static PyObject *user_in_force(Engine *self, PyObject *user, Execution *parent) 
     return Py_NewRef(parent ? parent->user : self->default_user);
 }
 
-static PyObject *engine_open(Engine *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"operation", "user", "is_root", NULL};
-    PyObject *operation, *user = NULL;
-    int is_root = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|Up", names, &operation, &user, &is_root)) return NULL;
+static PyObject *engine_open(Engine *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
+    PyObject *operation = count > 0 ? args[0] : NULL, *user = count > 1 ? args[1] : NULL;
+    int is_root = count > 2 ? PyObject_IsTrue(args[2]) : 0;
+    for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
+        int is_user = PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), "user") == 0;
+        if (is_user) user = args[count + i];
+        else is_root = PyObject_IsTrue(args[count + i]);
+    }
+    if (count > 3 || operation == NULL || !PyUnicode_Check(operation) || (user && !PyUnicode_Check(user))) {
+        PyErr_SetString(PyExc_TypeError, "open(operation: str, user: str = '', is_root: bool = False)");
+        return NULL;
+    }
     Execution *parent = current_execution(self);
     Thread *thread = this_thread();
     Execution *execution = PyObject_New(Execution, &ExecutionType);
@@ -483,7 +508,9 @@ static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignor
     thread->serial = atomic_fetch_add(&serials, 1) + 1;
     memset(thread->sums, 0, sizeof thread->sums);
     thread->used = 0;
-    thread->claimed_ns = 0;
+    thread->calls = 0;
+    calls_of_ended_threads = 0;
+    thread->claimed_ns = thread->claimed_new_ns = 0;
     atomic_flag_clear(&thread->lock);
     set_charged(thread, NULL);
     drop_records(self);
@@ -516,6 +543,7 @@ static void collect(Engine *self) {
         if (used && execution) record_sums(self, execution, sums, used, elapsed_clock());
         Py_XDECREF(execution);
         if (atomic_load(&thread->is_over)) {
+            calls_of_ended_threads += thread->calls;
             *place = thread->next;
             Py_XDECREF(thread->charged);
             free(thread);
@@ -560,7 +588,11 @@ static PyObject *engine_take_overflow(Engine *self, PyObject *Py_UNUSED(ignored)
 }
 
 static PyObject *engine_calls(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
-    return PyLong_FromLongLong(atomic_load(&metercast_calls));
+    pthread_mutex_lock(&threads_lock);
+    int64_t calls = calls_of_ended_threads;
+    for (Thread *thread = threads; thread; thread = thread->next) calls += thread->calls;
+    pthread_mutex_unlock(&threads_lock);
+    return PyLong_FromLongLong(calls);
 }
 
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
@@ -602,13 +634,12 @@ static PyMemberDef engine_members[] = {
     {"default_user", T_OBJECT_EX, offsetof(Engine, default_user), 0, NULL},
     {"user_headers", T_OBJECT_EX, offsetof(Engine, user_headers), 0, NULL},
     {"tick", T_LONGLONG, offsetof(Engine, tick), 0, NULL},
-    {"reads_cpu", T_BOOL, offsetof(Engine, reads_cpu), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 #define METHOD(name, flags) {#name, (PyCFunction)(void (*)(void))engine_##name, flags, NULL}
 static PyMethodDef engine_methods[] = {
-    METHOD(open, METH_VARARGS | METH_KEYWORDS),
+    METHOD(open, METH_FASTCALL | METH_KEYWORDS),
     METHOD(close, METH_O),
     METHOD(switch, METH_O),
     METHOD(resume, METH_O),

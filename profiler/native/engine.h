@@ -48,15 +48,16 @@ typedef struct Thread {
     int is_foreign;     /* charges `foreign`, not the execution's own charge */
     Charge foreign;
     int64_t cpu_mark, elapsed_mark;
-    int64_t claimed_ns; /* CPU since cpu_mark that short calls have claimed by their elapsed time */
+    int64_t claimed_ns;     /* CPU since cpu_mark that short spans have claimed by their elapsed time */
+    int64_t claimed_new_ns; /* that part of it which calls have claimed since elapsed_mark */
     uint32_t used;      /* bit i: sums[i] is not empty */
     Sum sums[CODES];
+    int64_t calls;
     int is_busy, is_muted;
 } Thread;
 
 extern _Thread_local Thread *metercast_thread;
 extern atomic_int metercast_is_on;
-extern atomic_llong metercast_calls;
 
 static inline int64_t read_clock(clockid_t clock) {
     struct timespec now;

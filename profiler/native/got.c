@@ -137,7 +137,8 @@ static void count(int descriptor, int is_write, int64_t started_ns, int64_t size
     Thread *thread = metered_thread();
     if (thread != NULL && size >= 0) {
         thread->is_busy = 1;
-        unsigned char kind = kind_of(descriptor);
+        unsigned char kind = thread->charged || (descriptor < DESCRIPTORS && descriptor >= 0 && descriptors[descriptor].kind == NETWORK)
+                                 ? kind_of(descriptor) : MEMORY;
         if (kind == NETWORK && is_write)
             count_send(thread, descriptor, started_ns, size);
         else if (kind == NETWORK)
@@ -151,8 +152,11 @@ static void count(int descriptor, int is_write, int64_t started_ns, int64_t size
     errno = error;
 }
 
-/* Only what may concern an operation reads the clock. */
-static inline int64_t start(void) { return metered_thread() ? elapsed_clock() : 0; }
+/* When a call began; 1 where only connections are watched, 0 where nothing is: neither reads the clock. */
+static inline int64_t start(void) {
+    Thread *thread = metered_thread();
+    return thread == NULL ? 0 : thread->charged == NULL ? 1 : elapsed_clock();
+}
 
 #define COUNTED(result_type, name, is_write, descriptor, parameters, arguments) \
     static result_type counted_##name parameters {                             \
