@@ -14,6 +14,7 @@ import threading
 import time
 
 from metercast.event import MICRO_OPERATION_TYPES
+from metercast.execution import Charge, Execution
 from metercast.overflow import Overflow
 
 TYPE_CHECKING = False
@@ -28,38 +29,11 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
+SHORT_NS = 5_000
+"""A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
+
 cpu_clock = time.thread_time_ns
 elapsed_clock = time.perf_counter_ns
-
-
-class Execution:
-    """One run of an operation; `charge` is what its own thread still has to record for it."""
-
-    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "parent", "parent_id", "user")
-
-    def __init__(self, number: int, operation: str, user: str, parent: Execution | None, is_root: bool) -> None:
-        self.id = number
-        self.operation = operation
-        self.user = user
-        self.parent = parent
-        self.parent_id = parent.id if parent is not None else 0
-        self.is_open = True
-        self.is_root = is_root
-        self.charge: Charge | None = None
-
-
-class Charge:
-    """CPU and waiting time that one thread has spent for one execution and not recorded yet."""
-
-    __slots__ = ("cpu_ns", "execution", "owner", "suspended_ns", "tick", "wait_ns")
-
-    def __init__(self, execution: Execution, owner: Overflow, tick: int) -> None:
-        self.execution = execution
-        self.owner = owner
-        self.cpu_ns = 0
-        self.wait_ns = 0
-        self.suspended_ns = 0
-        self.tick = tick
 
 
 class ThreadState(threading.local):
@@ -68,6 +42,7 @@ class ThreadState(threading.local):
     def __init__(self, engine: Engine) -> None:
         self.charge: Charge | None = None
         self.cpu_mark = 0
+        self.claimed_ns = 0
         self.elapsed_mark = 0
         self.is_muted = False
         self.overflow = Overflow()
@@ -87,7 +62,6 @@ class Engine:
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.is_on = False
         self.tick = 0
-        self.reads_cpu = True
         self.state = ThreadState(self)
         self.seed_numbers()
 
@@ -176,20 +150,16 @@ class Engine:
             started_ns = state.elapsed_mark
             assert charge is not None
         now_ns = elapsed_clock()
-        before_ns = max(0, started_ns - state.elapsed_mark)  # a boundary inside the call leaves nothing before it
-        if self.reads_cpu:
-            cpu_now = cpu_clock()
-            cpu_ns = cpu_now - state.cpu_mark
-            state.cpu_mark = cpu_now
-            wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            if wait_ns > 0:
-                charge.wait_ns += wait_ns
-            call_ns = cpu_ns - before_ns if cpu_ns > before_ns else 0
-            charge.cpu_ns += cpu_ns - call_ns
+        call_ns = now_ns - started_ns
+        if call_ns < SHORT_NS:
+            state.claimed_ns += call_ns
         else:
-            call_ns = now_ns - started_ns
-            charge.cpu_ns += before_ns
-        state.elapsed_mark = now_ns
+            before_ns = started_ns - state.elapsed_mark - state.claimed_ns
+            earlier_ns = charge.cpu_ns
+            self._settle()
+            cpu_ns = charge.cpu_ns - earlier_ns
+            call_ns = max(0, cpu_ns - max(0, before_ns))  # a boundary inside the call leaves nothing before it
+            charge.cpu_ns -= call_ns
         if code == WAIT:
             charge.cpu_ns += call_ns
         else:
@@ -227,6 +197,14 @@ class Engine:
         """Record nothing of this thread, ever."""
         self.state.is_muted = True
 
+    def intercept(self) -> bool:
+        """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
+        return False
+
+    def calls(self) -> int:
+        """Calls so far that made no record of their own; here each makes one."""
+        return 0
+
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -256,9 +234,13 @@ class Engine:
         if charge is not None:
             cpu_ns = cpu_now - state.cpu_mark
             wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            charge.cpu_ns += cpu_ns
+            cpu_ns -= state.claimed_ns
+            state.claimed_ns = max(0, -cpu_ns)  # calls that were preempted claimed too much: what follows pays it back
+            charge.cpu_ns += max(0, cpu_ns)
             if wait_ns > 0:
                 charge.wait_ns += wait_ns
+        else:
+            state.claimed_ns = 0
         state.cpu_mark = cpu_now
         state.elapsed_mark = now_ns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from metercast.engine import Execution
+    from metercast.execution import Execution
 
     Key = tuple[str, str, int, str]  # user, operation, type code, meter
     # (elapsed_ns, execution, type code, cpu_ns, memory, network, disk bytes, duration_ns, units, meter)

@@ -17,6 +17,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
+    ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
 """(attribute, variable, type, default, meaning) of every setting; the README's table is tested against it."""
@@ -39,6 +40,7 @@ class Settings:
     batch_events: int
     interval_s: float
     timeout_s: float
+    engine: str
     off: bool
 
     __slots__ = tuple(row[0] for row in SETTINGS)

@@ -29,6 +29,7 @@ class Shipper:
         self.engine = engine
         self.settings = settings
         self.ledger = Ledger()
+        self._intercepts = engine.intercept()
         self._begin()
 
     def _begin(self) -> None:
@@ -79,8 +80,8 @@ class Shipper:
             self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
+        self.self_cost = SelfCost(self.engine, self.converter, self.settings.user)
         self.engine.mute()
-        self.self_cost = SelfCost(self.converter, self.settings.user)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
@@ -99,6 +100,8 @@ class Shipper:
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
+        if self._intercepts:
+            engine.intercept()  # what was loaded without an import
         recorded, dropped = 0, self.dropped
         left = engine.pending()
         while left > 0:
