@@ -29,7 +29,7 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
-SHORT_NS = 5_000
+SHORT_NS = 10_000
 """A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
 
 cpu_clock = time.thread_time_ns

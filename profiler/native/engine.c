@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define SHORT_NS 5000
+#define SHORT_NS 10000
 
 typedef struct {
     int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
