@@ -142,10 +142,9 @@ def _arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejec
     good = _good_rows(table, now_s)
     rejected = [
         Rejection(row, "a value is missing, negative, not finite, of an unknown type, or its time is too far off")
-        for row, is_good in enumerate(good.to_pylist())
-        if not is_good
+        for row in pc.indices_nonzero(pc.invert(good)).to_pylist()
     ]
-    kept = table.filter(good).combine_chunks().to_batches()
+    kept = (table.filter(good) if rejected else table).combine_chunks().to_batches()
     rows = kept[0] if kept else pa.RecordBatch.from_pylist([], schema=ARROW_SCHEMA)
     return Batch(*key, rows), rejected
 
