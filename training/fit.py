@@ -18,6 +18,7 @@ from models.panel import Panel
 from training.checks import Holdout, HoldoutChecks
 from training.data_module import PanelDataModule
 from training.lightning_module import ForecastModule
+from training.threads import few_threads
 
 Progress = Callable[[float, float], None]
 """Called after every step with the share done and the loss."""
@@ -36,9 +37,10 @@ def fit_forecaster(
     ``holdout`` watches a network on data it does not learn from, and may end the training by an exception.
     """
     kind = FORECASTERS[name]
-    if issubclass(kind, Lstm | Ensemble):
-        return kind(config, lightning_trainer(progress, holdout)).fit(panel, horizon)
-    return kind().fit(panel, horizon)
+    with few_threads():
+        if issubclass(kind, Lstm | Ensemble):
+            return kind(config, lightning_trainer(progress, holdout)).fit(panel, horizon)
+        return kind().fit(panel, horizon)
 
 
 def lightning_trainer(
