@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from serving.engine.worker import EngineWorker
-from serving.estimates import Request, Sources, estimate
+from serving.estimates import Futures, Request, Sources, estimate, fan, plan_named, usage_futures
+from serving.kept import Kept
 from serving.settings import Settings
 
 NANOSECONDS = 1_000_000_000
 LONGEST_HORIZON = 1_000
-_KEPT = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,44 +35,61 @@ class EstimateService:
 
     def __init__(self, sources: Sources, worker: EngineWorker, settings: Settings) -> None:
         self._sources, self._worker, self._settings = sources, worker, settings
-        self._lock = threading.Lock()
-        self._answers: OrderedDict[tuple[object, ...], dict[str, Any]] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
+        self._answers: Kept[dict[str, Any]] = Kept(2_048)
+        self._fans: Kept[list[tuple[int, dict[str, str]]]] = Kept(256)
+        self._futures: Kept[Futures] = Kept(32)
 
     def ask(self, question: Question) -> dict[str, Any]:
         """The document of `serving.estimates.estimate`; raises what that raises."""
+        request, model = self._request(question)
+        versions = [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
+        key = (question, request, model, *versions)
+        return self._answers.get(
+            key, lambda: estimate(self._sources, request, question.plans, self._sampled(request, model))
+        )
+
+    def futures(self, question: Question) -> Futures:
+        """The sample futures behind an answer; raises TooLittleHistoryError where there is too little usage."""
+        return self._sampled(*self._request(question))
+
+    def fan(self, question: Question) -> list[tuple[int, dict[str, str]]]:
+        """Quantiles of the bill under the first plan on the way to the period's end, as `serving.estimates.fan`."""
+        plan = self._sources.plans[question.plans[0]]
+        request, model = self._request(question)
+        key = ("fan", question, request, model, plan.version)
+        return self._fans.get(key, lambda: fan(plan, self._sampled(request, model)))
+
+    @property
+    def hits(self) -> int:
+        """Answers that were kept from before."""
+        return self._answers.hits
+
+    @property
+    def misses(self) -> int:
+        """Answers that were computed."""
+        return self._answers.misses
+
+    def _request(self, question: Question) -> tuple[Request, Hashable]:
+        """The question at this moment, and what tells the model in force from others."""
         champion = self._sources.champion.current()
         window_s = self.window_s(question.end_ns)
         if champion is not None and champion[1].get("window_s"):
             window_s = int(champion[1]["window_s"])
         now_ns = self._worker.closed_until_ns(window_s) or time.time_ns()
-        key = (question, window_s, now_ns, id(champion and champion[0]), *map(self._version, question.plans))
-        with self._lock:
-            if key in self._answers:
-                self.hits += 1
-                self._answers.move_to_end(key)
-                return self._answers[key]
         request = Request(
             question.user, question.start_ns, question.end_ns, now_ns, window_s, question.paths, question.budget
         )
-        answer = estimate(self._sources, request, question.plans)
-        with self._lock:
-            self.misses += 1
-            self._answers[key] = answer
-            while len(self._answers) > _KEPT:
-                self._answers.popitem(last=False)
-        return answer
+        return request, None if champion is None else (id(champion[0]), str(champion[1].get("version")))
+
+    def _sampled(self, request: Request, model: Hashable) -> Futures:
+        key = (replace(request, budget=None), model)
+        return self._futures.get(key, lambda: usage_futures(self._sources, request))
 
     def window_s(self, end_ns: int) -> int:
         """Without a champion: the shortest window of which not more than `LONGEST_HORIZON` lie ahead."""
         lengths = self._settings.windows_s
         ahead_s = (end_ns - (self._worker.closed_until_ns(lengths[0]) or time.time_ns())) / NANOSECONDS
         return min((length for length in lengths if ahead_s / length <= LONGEST_HORIZON), default=max(lengths))
-
-    def _version(self, plan_id: str) -> int | None:
-        plan = self._sources.plans.get(plan_id)
-        return plan.version if plan is not None else None
 
 
 def month_ns(now_ns: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -22,6 +22,8 @@ from serving.pricing.plan import Plan
 from serving.storage.history import History
 
 SEED = 20_240
+MARKS, WAY_PATHS = 6, 200
+"""At how many moments, and on how many paths, usage on the way to the period's end is kept."""
 
 
 class Sources(Protocol):
@@ -72,22 +74,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Futures:
-    """Usage of the period so far and at its end on every sample path: (columns) and (paths, columns)."""
+    """Usage of the period so far and at its end on every sample path: (columns) and (paths, columns).
+
+    ``on_the_way`` is the usage up to each of ``marks_ns`` on the first `WAY_PATHS` paths: (marks, paths, columns).
+    """
 
     columns: tuple[UsageColumn, ...]
     so_far: NDArray[np.float64]
     ends: NDArray[np.float64]
     data_until_ns: int
     model: Model
+    marks_ns: tuple[int, ...] = ()
+    on_the_way: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
 
-def estimate(sources: Sources, request: Request, plan_ids: Sequence[str]) -> dict[str, Any]:
+def estimate(
+    sources: Sources, request: Request, plan_ids: Sequence[str], futures: Futures | None = None
+) -> dict[str, Any]:
     """The bill at period end under each plan, from the same sample paths, as one document.
+
+    ``futures`` are those of `usage_futures` for the same request, where the caller has them already.
 
     Raises UnknownPlanError, and TooLittleHistoryError when there is too little usage to look that far ahead.
     """
-    plans = [_plan(sources.plans, plan_id) for plan_id in plan_ids]
-    futures = usage_futures(sources, request)
+    plans = [plan_named(sources.plans, plan_id) for plan_id in plan_ids]
+    futures = futures if futures is not None else usage_futures(sources, request)
     costs = [rate_paths(plan, futures.columns, futures.ends) for plan in plans]
     document = {
         "user": request.user,
@@ -112,12 +123,25 @@ def usage_futures(sources: Sources, request: Request) -> Futures:
     columns, so_far = metered(sources.history, panel, request, until_ns)
     horizon = max(0, -(-(request.end_ns - until_ns) // window_ns))
     ends = np.repeat(so_far[None, :], request.paths, axis=0)
+    steps = sorted({horizon * mark // (MARKS + 1) for mark in range(1, MARKS + 1)} - {0})
+    way = np.repeat(ends[None, :WAY_PATHS], len(steps), axis=0)
     if horizon:
-        futures = sample_futures(model, panel, horizon, request.paths, SEED).sum(axis=2)
+        paths = sample_futures(model, panel, horizon, request.paths, SEED)
         place = {column: index for index, column in enumerate(columns)}
-        for row, name in enumerate(panel.series):
-            ends[:, place[_column(name)]] += futures[:, row]
-    return Futures(columns, so_far, np.rint(ends), until_ns, model)
+        rows = [place[_column(name)] for name in panel.series]
+        ends[:, rows] += paths.sum(axis=2)
+        for index, step in enumerate(steps):
+            way[index][:, rows] += paths[:WAY_PATHS, :, :step].sum(axis=2)
+    marks = tuple(until_ns + step * window_ns for step in steps)
+    return Futures(columns, so_far, np.rint(ends), until_ns, model, marks, np.rint(way))
+
+
+def fan(plan: Plan, futures: Futures) -> list[tuple[int, dict[str, str]]]:
+    """Quantiles of the bill at moments on the way to the period's end: (Unix nanoseconds, amounts by level)."""
+    return [
+        (mark_ns, _quantiles(rate_paths(plan, futures.columns, usage).totals))
+        for mark_ns, usage in zip(futures.marks_ns, futures.on_the_way, strict=True)
+    ]
 
 
 def metered(
@@ -210,7 +234,8 @@ def _fine(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.000001"))
 
 
-def _plan(plans: Mapping[str, Plan], plan_id: str) -> Plan:
+def plan_named(plans: Mapping[str, Plan], plan_id: str) -> Plan:
+    """The plan of an id; raises UnknownPlanError that lists those there are."""
     if plan_id not in plans:
         raise UnknownPlanError(f"no plan {plan_id!r}; there are {', '.join(sorted(plans)) or 'none'}")
     return plans[plan_id]

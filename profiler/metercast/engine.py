@@ -14,11 +14,12 @@ import threading
 import time
 
 from metercast.event import MICRO_OPERATION_TYPES
-from metercast.overflow import Overflow
+from metercast.execution import Charge, Execution
+from metercast.totals import Totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from metercast.overflow import Key, Record
+    from metercast.totals import Key, Record
 
 CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
 CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
@@ -28,38 +29,11 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
+SHORT_NS = 10_000
+"""A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
+
 cpu_clock = time.thread_time_ns
 elapsed_clock = time.perf_counter_ns
-
-
-class Execution:
-    """One run of an operation; `charge` is what its own thread still has to record for it."""
-
-    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "parent", "parent_id", "user")
-
-    def __init__(self, number: int, operation: str, user: str, parent: Execution | None, is_root: bool) -> None:
-        self.id = number
-        self.operation = operation
-        self.user = user
-        self.parent = parent
-        self.parent_id = parent.id if parent is not None else 0
-        self.is_open = True
-        self.is_root = is_root
-        self.charge: Charge | None = None
-
-
-class Charge:
-    """CPU and waiting time that one thread has spent for one execution and not recorded yet."""
-
-    __slots__ = ("cpu_ns", "execution", "owner", "suspended_ns", "tick", "wait_ns")
-
-    def __init__(self, execution: Execution, owner: Overflow, tick: int) -> None:
-        self.execution = execution
-        self.owner = owner
-        self.cpu_ns = 0
-        self.wait_ns = 0
-        self.suspended_ns = 0
-        self.tick = tick
 
 
 class ThreadState(threading.local):
@@ -68,10 +42,11 @@ class ThreadState(threading.local):
     def __init__(self, engine: Engine) -> None:
         self.charge: Charge | None = None
         self.cpu_mark = 0
+        self.claimed_ns = 0
         self.elapsed_mark = 0
         self.is_muted = False
-        self.overflow = Overflow()
-        engine._overflows.append((threading.current_thread(), self.overflow))
+        self.totals = Totals()
+        engine._totals.append((threading.current_thread(), self.totals))
 
 
 class Engine:
@@ -80,14 +55,15 @@ class Engine:
     def __init__(self, capacity: int = 65_536) -> None:
         self.capacity = capacity
         self._records: list[Record] = []
-        self._overflows: list[tuple[threading.Thread, Overflow]] = []
+        self._totals: list[tuple[threading.Thread, Totals]] = []
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.is_on = False
+        self.sums_up = False  # keep totals only, no records
+        self.dropped = 0
         self.tick = 0
-        self.reads_cpu = True
         self.state = ThreadState(self)
         self.seed_numbers()
 
@@ -98,12 +74,13 @@ class Engine:
     def reset_after_fork(self) -> None:
         """In a forked child: forget what the parent will ship and take other execution numbers."""
         self._records = []
-        self._overflows = []
+        self.dropped = 0
+        self._totals = []
         self.state = ThreadState(self)
         self.seed_numbers()
         execution = ancestor = self.current.get()
         while ancestor is not None:
-            ancestor.charge = Charge(ancestor, self.state.overflow, self.tick)
+            ancestor.charge = Charge(ancestor, self.state.totals, self.tick)
             ancestor = ancestor.parent
         self.switch(execution)
 
@@ -119,7 +96,7 @@ class Engine:
         left = state.charge
         if left is not None and (left.execution is not parent or parent.charge is not left):
             self._leave(left)
-        execution.charge = state.charge = Charge(execution, state.overflow, self.tick)
+        execution.charge = state.charge = Charge(execution, state.totals, self.tick)
         return execution
 
     def close(self, execution: Execution) -> None:
@@ -176,20 +153,16 @@ class Engine:
             started_ns = state.elapsed_mark
             assert charge is not None
         now_ns = elapsed_clock()
-        before_ns = max(0, started_ns - state.elapsed_mark)  # a boundary inside the call leaves nothing before it
-        if self.reads_cpu:
-            cpu_now = cpu_clock()
-            cpu_ns = cpu_now - state.cpu_mark
-            state.cpu_mark = cpu_now
-            wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            if wait_ns > 0:
-                charge.wait_ns += wait_ns
-            call_ns = cpu_ns - before_ns if cpu_ns > before_ns else 0
-            charge.cpu_ns += cpu_ns - call_ns
+        call_ns = now_ns - started_ns
+        if call_ns < SHORT_NS:
+            state.claimed_ns += call_ns
         else:
-            call_ns = now_ns - started_ns
-            charge.cpu_ns += before_ns
-        state.elapsed_mark = now_ns
+            before_ns = started_ns - state.elapsed_mark - state.claimed_ns
+            earlier_ns = charge.cpu_ns
+            self._settle()
+            cpu_ns = charge.cpu_ns - earlier_ns
+            call_ns = max(0, cpu_ns - max(0, before_ns))  # a boundary inside the call leaves nothing before it
+            charge.cpu_ns -= call_ns
         if code == WAIT:
             charge.cpu_ns += call_ns
         else:
@@ -214,7 +187,7 @@ class Engine:
         execution = self.current.get()
         while execution is not None:
             charge = execution.charge
-            if charge is not None and charge.owner is state.overflow and execution.is_open:
+            if charge is not None and charge.owner is state.totals and execution.is_open:
                 self._record_charge(charge)
             execution = execution.parent
 
@@ -227,6 +200,14 @@ class Engine:
         """Record nothing of this thread, ever."""
         self.state.is_muted = True
 
+    def intercept(self) -> bool:
+        """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
+        return False
+
+    def calls(self) -> int:
+        """Calls so far that made no record of their own; here each makes one."""
+        return 0
+
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -237,14 +218,14 @@ class Engine:
         del self._records[: len(taken)]
         return taken
 
-    def take_overflow(self) -> list[tuple[Key, list[float]]]:
-        """The totals, since the last call, of records that found no room, by (user, operation, code, meter)."""
+    def take_totals(self) -> list[tuple[Key, list[float]]]:
+        """Totals since the last call of records that were not kept, by (user, operation, code, meter)."""
         grown: list[tuple[Key, list[float]]] = []
-        for thread, overflow in list(self._overflows):
+        for thread, totals in list(self._totals):
             is_over = not thread.is_alive()
-            grown += overflow.take()
+            grown += totals.take()
             if is_over:
-                self._overflows.remove((thread, overflow))
+                self._totals.remove((thread, totals))
         return grown
 
     def _settle(self) -> None:
@@ -256,17 +237,21 @@ class Engine:
         if charge is not None:
             cpu_ns = cpu_now - state.cpu_mark
             wait_ns = now_ns - state.elapsed_mark - cpu_ns
-            charge.cpu_ns += cpu_ns
+            cpu_ns -= state.claimed_ns
+            state.claimed_ns = max(0, -cpu_ns)  # calls that were preempted claimed too much: what follows pays it back
+            charge.cpu_ns += max(0, cpu_ns)
             if wait_ns > 0:
                 charge.wait_ns += wait_ns
+        else:
+            state.claimed_ns = 0
         state.cpu_mark = cpu_now
         state.elapsed_mark = now_ns
 
     def _charge_to(self, execution: Execution) -> None:
         state = self.state
         charge = execution.charge
-        if charge is None or charge.owner is not state.overflow or not execution.is_open:
-            charge = Charge(execution, state.overflow, self.tick)
+        if charge is None or charge.owner is not state.totals or not execution.is_open:
+            charge = Charge(execution, state.totals, self.tick)
         state.charge = charge
         if charge.suspended_ns:
             charge.wait_ns += max(0, state.elapsed_mark - charge.suspended_ns)
@@ -293,7 +278,10 @@ class Engine:
     def _append(self, record: Record) -> None:
         if not self.is_on:
             return
-        if len(self._records) < self.capacity:
+        if self.sums_up:
+            self.state.totals.add(record)
+        elif len(self._records) < self.capacity:
             self._records.append(record)
         else:
-            self.state.overflow.add(record)
+            self.dropped += 1
+            self.state.totals.add(record)

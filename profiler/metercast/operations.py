@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
-    from metercast.engine import Execution
+    from metercast.execution import Execution
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 

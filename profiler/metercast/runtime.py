@@ -9,6 +9,8 @@ import threading
 
 from metercast.engine import Engine
 
+ENGINE = "METERCAST_ENGINE"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +19,21 @@ if TYPE_CHECKING:
     from metercast.settings import Settings
     from metercast.shipping.shipper import Shipper
 
-engine = Engine()
+
+def make_engine(name: str) -> Engine:
+    """The engine of that name: `compiled`, `python`, or with `auto` the compiled one where it was built."""
+    if name != "python":
+        try:
+            from metercast._engine import Engine as CompiledEngine
+
+            return CompiledEngine()
+        except ImportError:
+            if name == "compiled":
+                raise
+    return Engine()
+
+
+engine = make_engine("python" if os.environ.get("METERCAST_DETAIL") == "call" else os.environ.get(ENGINE, "auto"))
 _shipper: Shipper | None = None
 _lock = threading.RLock()  # a signal handler may stop what it interrupts in starting
 _is_registered = False

@@ -151,7 +151,11 @@ class DetectionHook:
 
     def _main(self, episode: Anomaly, readings: list[Reading]) -> Reading | None:
         """The reading of the resource that has cost most so far; without prices, of the greatest surprise."""
-        found = [one for one in readings if (one.micro, one.resource) in episode.excess and one.score >= STAY_AT]
+        found = [
+            one
+            for one in readings
+            if one.score >= STAY_AT and one.value > one.expected[2] and (one.micro, one.resource) in episode.excess
+        ]
 
         def weight(one: Reading) -> tuple[Decimal, float]:
             key = (one.micro, one.resource)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import urllib.error
 
+from metercast.client import Client, ProblemError, UnreachableError
 from rich.console import Console
 from rich.table import Table
-
-from serving.api_client import Api, ApiError
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +17,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--user", required=True, help="whose bill")
     parser.add_argument("--plan", action="append", default=[], help="plan id; repeat to compare")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (default: %(default)s)")
+    parser.add_argument("--key", default="", help="API key (default: METERCAST_API_KEY)")
     parser.add_argument("--period-start", help="ISO 8601; the calendar month in UTC unless given")
     parser.add_argument("--period-end", help="ISO 8601")
     parser.add_argument("--budget", help="amount; adds the probability of exceeding it")
@@ -28,14 +27,12 @@ def main(argv: list[str]) -> int:
     body = {"user": args.user, "plans": args.plan}
     body |= {name: value for name in names if (value := getattr(args, name)) is not None}
     try:
-        document = Api(args.url).post("/v1/estimates", body)
-    except ApiError as error:
+        document = Client(args.url, args.key).post("/v1/estimates", body)
+    except (ProblemError, ValueError) as error:
         print(f"metercast estimate: {error}", file=sys.stderr)
         return 2
-    except (urllib.error.URLError, OSError) as error:
-        print(
-            f"metercast estimate: no server at {args.url} ({error}); start one with `metercast serve`", file=sys.stderr
-        )
+    except UnreachableError as error:
+        print(f"metercast estimate: {error}", file=sys.stderr)
         return 1
     if args.json:
         print(json.dumps(document, indent=2))

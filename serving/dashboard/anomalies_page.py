@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from serving.alerts.store import VERDICTS
 from serving.api.anomalies import document, visible
-from serving.dashboard.rendering import ViewDependency, render
+from serving.dashboard.rendering import UNITS, ViewDependency, prefixed, render
 
 router = APIRouter(include_in_schema=False)
 WIDTH, HEIGHT = 150.0, 22.0
@@ -26,7 +26,16 @@ def anomalies_page(view: ViewDependency) -> Response:
     found = visible(view.principal, view.platform, view.platform.anomalies.list(view.user))
     rows = sorted((document(one) for one in found), key=lambda row: -Decimal(row["cost"] or 0))
     charts = {row["id"]: band(row) for row in rows if row["expected"]}
-    return render(view, "anomalies.html", {"anomalies": rows}, {"charts": charts, "verdicts": VERDICTS})
+    said = {row["id"]: compared(row) for row in rows if row["expected"]}
+    figures = {"charts": charts, "said": said, "verdicts": VERDICTS}
+    return render(view, "anomalies.html", {"anomalies": rows}, figures)
+
+
+def compared(row: dict[str, Any]) -> str:
+    """What was seen a run, and what was expected, with units."""
+    unit = UNITS.get(row["resource"], "")
+    low, high = (prefixed(row["expected"][bound]) for bound in ("low", "high"))
+    return f"{prefixed(row['observed'])}{unit} a run; {low}{unit} to {high}{unit} were expected"
 
 
 def band(row: dict[str, Any]) -> Markup:

@@ -102,10 +102,10 @@ def _labels(fan: Fan, scale: _Scale) -> list[str]:
         return []
     last = fan.ahead[-1][1]
     wanted = [(scale.place(1, last[level])[1], f"{name} {last[level]:,.2f}") for level, name in _NAMED]
-    parts, floor = [], float("inf")
-    for y, text in wanted:
-        floor = min(y + 4, floor - LABEL_PX)
-        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{floor:.1f}">{text}</text>')
+    parts, ceiling = [], float(TOP - LABEL_PX)
+    for y, text in reversed(wanted):
+        ceiling = max(y + 4, ceiling + LABEL_PX)
+        parts.append(f'<text x="{WIDTH - RIGHT + 8}" y="{ceiling:.1f}">{text}</text>')
     return parts
 
 

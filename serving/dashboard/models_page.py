@@ -15,7 +15,9 @@ MEANINGS = {
     "wql": "Weighted quantile loss of the whole distribution, lower is better",
     "coverage": "How often the truth fell between P10 and P90; 0.8 is right",
     "scaled_pinball": "Scaled pinball loss, lower is better",
-    "bill_error": "Relative error of the priced total, lower is better",
+    "bill_wape": "Absolute error of the totals as a share of them, lower is better",
+    "bill_wql": "Weighted quantile loss of the totals, lower is better",
+    "bill_coverage": "How often the true total fell between P10 and P90; 0.8 is right",
     "origins": "Moments in the past from which it forecast",
 }
 
@@ -26,7 +28,7 @@ def models_page(view: ViewDependency) -> Response:
     found = view.platform.champion.current()
     metadata: dict[str, Any] = dict(found[1]) if found else {}
     backtest = metadata.pop("backtest", None) or {}
-    coverage = backtest.get("coverage")
+    coverage = backtest.get("bill_coverage", backtest.get("coverage"))
     values = {
         "champion": metadata or None,
         "backtest": backtest,

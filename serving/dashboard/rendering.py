@@ -124,6 +124,15 @@ def share(value: float) -> str:
     return f"{value:.0%}"
 
 
+UNITS = {
+    "cpu_cycles": "cycles",
+    "memory_bytes": "B",
+    "network_bytes": "B",
+    "disk_bytes": "B",
+    "execution_time_ms": "ms",
+}
+"""Units of the resources, for reading."""
+
 _UNITS = (
     ("cpu_cycles", "cycles"),
     ("memory_bytes", "B of memory"),
@@ -134,16 +143,17 @@ _UNITS = (
 
 def used(usage: Mapping[str, float]) -> str:
     """Usage for reading: the resources that are not zero, with decimal prefixes."""
-    parts = [f"{_prefixed(usage[name])}{unit}" for name, unit in _UNITS if usage.get(name)]
+    parts = [f"{prefixed(usage[name])}{unit}" for name, unit in _UNITS if usage.get(name)]
     seconds = usage.get("execution_time_ms", 0.0) / 1_000
     return " · ".join([*parts, f"{seconds:,.3g} s"] if seconds >= 0.001 else parts)
 
 
-def _prefixed(value: float) -> str:
+def prefixed(value: float) -> str:
+    """A quantity with a decimal prefix, ready for its unit."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
-            return f"{value / factor:.3g} {prefix}"
-    return f"{value:g} "
+            return f"{value / factor:,.3g} {prefix}"
+    return f"{value:.3g} "
 
 
 def _prefers_json(request: Request) -> bool:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from serving import spend
-from serving.api.dependencies import iso
+from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, fan_chart
 from serving.dashboard.rendering import View, ViewDependency, moment, render
 from serving.estimate_service import Question
@@ -35,26 +35,28 @@ def spend_page(view: ViewDependency) -> Response:
         ],
         "budget": str(budget.amount) if budget else None,
         "estimate": None,
+        "fan": [],
         "refusal": None,
     }
+    question = question_of(view, (view.plan.id,))
     try:
-        values["estimate"] = estimate_of(view, (view.plan.id,))
+        values["estimate"] = view.platform.estimates.ask(question)
+        values["fan"] = [{"at": iso(at), "quantiles": levels} for at, levels in view.platform.estimates.fan(question)]
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
 
 
-def estimate_of(view: View, plans: tuple[str, ...]) -> dict[str, Any]:
-    """The estimate that a page shows, with the user's budget; raises TooLittleHistoryError and ValueError."""
+def question_of(view: View, plans: tuple[str, ...]) -> Question:
+    """What a page asks about its user, with the user's budget."""
     budget = view.platform.budgets.find(str(view.user))
-    question = Question(
+    return Question(
         str(view.user),
         plans,
         view.period.start_ns,
         view.period.end_ns,
         budget=budget.amount if budget is not None else None,
     )
-    return view.platform.estimates.ask(question)
 
 
 def _past(view: View) -> spend.Growth:
@@ -68,14 +70,13 @@ def _fan(view: View, values: dict[str, Any]) -> Fan:
     points = [(_share(row["until"], start_ns, end_ns), float(row["amount"])) for row in values["past"]]
     ahead = []
     if values["estimate"] is not None:
-        quantiles = values["estimate"]["estimates"][0]["quantiles"]
-        ahead = [(1.0, {level: float(amount) for level, amount in quantiles.items()})]
+        marks = [(_share(row["at"], start_ns, end_ns), row["quantiles"]) for row in values["fan"]]
+        marks.append((1.0, values["estimate"]["estimates"][0]["quantiles"]))
+        ahead = [(share, {level: float(amount) for level, amount in levels.items()}) for share, levels in marks]
     budget = float(values["budget"]) if values["budget"] else None
     ends = (moment(iso(start_ns)), moment(iso(end_ns)))
     return Fan(points, ahead, view.plan.currency, *ends, budget)
 
 
 def _share(moment_iso: str, start_ns: int, end_ns: int) -> float:
-    from serving.api.dependencies import time_ns
-
     return (time_ns("until", moment_iso, 0) - start_ns) / (end_ns - start_ns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.dashboard.rendering import View
-from serving.estimates import Futures, Request, compare, usage_futures
+from serving.estimate_service import Question
+from serving.estimates import Futures, compare
 from serving.pricing.paths import PathCosts, rate_paths
 from serving.pricing.plan import Plan
 
@@ -26,15 +26,14 @@ class WhatIf:
 
     def __init__(self, view: View) -> None:
         """Raises TooLittleHistoryError where there is too little usage to look ahead."""
-        platform, period = view.platform, view.period
-        window_s = platform.estimates.window_s(period.end_ns)
-        now_ns = platform.worker.closed_until_ns(window_s) or time.time_ns()
-        request = Request(str(view.user), period.start_ns, period.end_ns, now_ns, window_s, PATHS)
-        self._futures: Futures = usage_futures(platform, request)
+        question = Question(str(view.user), (view.plan.id,), view.period.start_ns, view.period.end_ns)
+        self._futures: Futures = view.platform.estimates.futures(question)
 
     def costs(self, plan: Plan, factor: float) -> PathCosts:
         """Bills of all paths with the usage to come times ``factor``."""
-        return rate_paths(plan, self._futures.columns, np.rint(self._scaled(self._futures.ends, factor)).tolist())
+        return rate_paths(
+            plan, self._futures.columns, np.rint(self._scaled(self._futures.ends[:PATHS], factor)).tolist()
+        )
 
     def middle_cost(self, plan: Plan, factor: float) -> Decimal:
         """The bill of the mean path with the usage to come times ``factor``."""

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metercast.client import Client
+
 import serving
-from serving.api_client import Api, LiveFeed
+from serving.demo.feed import LiveFeed
 from serving.demo.load import CUSTOMERS, Load
 from serving.demo.processes import Child, ChildError, Children, metercast, wait_until
 from serving.demo.report import overhead_of, totals_of
@@ -21,6 +23,7 @@ SHOP = ROOT / "profiler" / "examples" / "shop" / "server.py"
 PLANS = ("micro-operations", "per-request")
 FAULT_SHARE = 0.2
 PERIOD_S = 300
+LEAST_AHEAD_S = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,11 @@ class Options:
 class Running:
     """What has been started."""
 
-    api: Api
+    api: Client
     feed: LiveFeed
     load: Load
     began_s: float
-    switch: Api
+    switch: Client
 
 
 def run(options: Options, children: Children, screen: Screen) -> tuple[dict[str, Any], str]:
@@ -51,7 +54,7 @@ def run(options: Options, children: Children, screen: Screen) -> tuple[dict[str,
     screen.stage("Training Markov and LSTM, backtesting, promoting the best")
     training = _train(options, children, running, screen)
     screen.stage("Pricing the projection under two plans")
-    document = _answer(running, options, training, fault)
+    document = _answer(running, training, fault)
     running.load.stop()
     running.feed.close()
     return document, running.api.url
@@ -61,8 +64,8 @@ def _start(options: Options, children: Children) -> Running:
     plans = str(ROOT / "configs" / "plans")
     arguments = ("serve", "--data", str(options.data), "--port", "0", "--plans", plans, "--json")
     server = children.start("platform", metercast(*arguments))
-    api = Api(json.loads(server.first_line())["url"])
-    feed = LiveFeed(api.url)
+    api = Client(json.loads(server.first_line())["url"])
+    feed = LiveFeed(api)
     feed.start()
     shop_data = options.data / "shop"
     spool = {"METERCAST_SPOOL": str(options.data / "spool"), "METERCAST_USER_HEADER": "X-Customer"}
@@ -71,7 +74,7 @@ def _start(options: Options, children: Children) -> Running:
     port = int(shop.first_line())
     load = Load(port)
     load.start()
-    return Running(api, feed, load, time.time(), Api(f"http://127.0.0.1:{port}"))
+    return Running(api, feed, load, time.time(), Client(f"http://127.0.0.1:{port}"))
 
 
 def _collect(options: Options, running: Running, screen: Screen) -> dict[str, Any]:
@@ -113,9 +116,10 @@ def _train(options: Options, children: Children, running: Running, screen: Scree
     return document
 
 
-def _answer(running: Running, options: Options, training: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
+def _answer(running: Running, training: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
     start = datetime.fromtimestamp(int(running.began_s) - 5, UTC)
-    end = datetime.fromtimestamp(int(running.began_s) + max(PERIOD_S, int(options.seconds * 2)), UTC)
+    # Where training took long, the period is longer: there must be something left to project.
+    end = datetime.fromtimestamp(max(int(running.began_s) + PERIOD_S, int(time.time()) + LEAST_AHEAD_S), UTC)
     period = {"period_start": start.isoformat(), "period_end": end.isoformat()}
     users = [customer.name for customer in CUSTOMERS]
     estimates = [running.api.post("/v1/estimates", {"user": user, "plans": list(PLANS), **period}) for user in users]

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 TOP = 6
-WORTH_TELLING = Decimal("0.01")
+SHARE_OF_DEAREST = Decimal("0.1")
+"""Anomalies that cost less than this share of the dearest are only counted."""
 
 
 def totals_of(estimates: list[dict[str, Any]]) -> dict[str, str]:
@@ -94,12 +95,15 @@ def _print_operations(document: dict[str, Any], console: Console) -> None:
 def _print_anomalies(document: dict[str, Any], console: Console) -> None:
     fault = document["fault"]
     console.print(f"[bold]Fault[/bold] {fault['what']} on at {fault['on'][11:19]}, off at {fault['off'][11:19]}")
-    worth = [anomaly for anomaly in document["anomalies"] if Decimal(anomaly["cost"] or 0) >= WORTH_TELLING]
+    costs = [Decimal(anomaly["cost"] or 0) for anomaly in document["anomalies"]]
+    least = max(costs, default=Decimal(0)) * SHARE_OF_DEAREST
+    worth = [anomaly for anomaly, cost in zip(document["anomalies"], costs, strict=True) if cost >= least]
     for anomaly in sorted(worth, key=lambda anomaly: -Decimal(anomaly["cost"])):
         end = anomaly["ended"] or anomaly["last"]
         console.print(
             f"[bold]Anomaly[/bold] {anomaly['started'][11:19]} to {end[11:19]}: {anomaly['reason']}, "
             f"cost {anomaly['cost']} {anomaly['currency']}"
         )
-    small = len(document["anomalies"]) - len(worth)
-    console.print(f"[bold]Anomalies[/bold] {len(worth)} worth telling, {small} below {WORTH_TELLING} in cost")
+    small = [cost for cost in costs if cost < least]
+    if small:
+        console.print(f"[bold]Anomalies[/bold] and {len(small)} smaller ones of together {sum(small)}")

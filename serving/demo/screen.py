@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from serving.api_client import LiveFeed
+from serving.demo.feed import LiveFeed
 
 
 class Screen:

@@ -86,7 +86,7 @@ class EngineWorker:
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
-        connection.execute(window_table.TABLE)
+        window_table.create(connection)
         connection.execute(_TABLE)
         connection.execute("BEGIN IMMEDIATE")
         row = connection.execute("SELECT epoch, state FROM engine").fetchone()

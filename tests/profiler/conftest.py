@@ -9,9 +9,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from metercast.engine import CODE
+from metercast import operations
 from metercast.event import MICRO_OPERATION_TYPES
-from metercast.runtime import engine as process_engine
+from metercast.runtime import make_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 class Run:
     """What a metered program printed and what was recorded of it."""
 
-    def __init__(self, process, directory):
+    def __init__(self, process, directory, engine):
+        self.engine = engine
         self.code = process.returncode
         self.output = process.stdout
         self.errors = process.stderr
@@ -54,9 +55,21 @@ def environment(**more):
     return base | {"PYTHONPATH": str(ROOT / "profiler")} | more
 
 
-@pytest.fixture
-def metered(tmp_path):
+ENGINES = ["python", "compiled"]
+
+
+def _engine_or_skip(name):
+    try:
+        return make_engine(name)
+    except ImportError:
+        pytest.skip("the compiled engine was not built; `pip install -e ./profiler` builds it where a compiler is")
+
+
+@pytest.fixture(params=ENGINES)
+def metered(request, tmp_path):
     """Run a program's text under `metercast run` and read what was recorded."""
+
+    _engine_or_skip(request.param)
 
     def run(text, *arguments, options=(), code=0, **env):
         script, batches = tmp_path / "program.py", tmp_path / "batches"
@@ -69,10 +82,10 @@ def metered(tmp_path):
             text=True,
             timeout=120,
             cwd=tmp_path,
-            env=environment(**env),
+            env=environment(**{"METERCAST_ENGINE": request.param, "METERCAST_CPU_BUDGET": "1"} | env),
         )
         assert process.returncode == code, process.stderr
-        return Run(process, batches)
+        return Run(process, batches, request.param)
 
     return run
 
@@ -102,12 +115,11 @@ class Recorder:
         return {record[1].operation: record[1].user for record in self.engine.take(1 << 30)}
 
 
-@pytest.fixture
-def recorder():
-    """An engine that is on for one test and empty before and after."""
-    process_engine.is_on = True
-    process_engine.take(1 << 30)
-    yield Recorder(process_engine)
-    process_engine.is_on = False
-    process_engine.take(1 << 30)
-    assert CODE["WAIT"] == 8
+@pytest.fixture(params=ENGINES)
+def recorder(request, monkeypatch):
+    """An engine of each kind in the place of this process's own, on for one test."""
+    engine = _engine_or_skip(request.param)
+    engine.is_on = True
+    monkeypatch.setattr(operations, "engine", engine)
+    yield Recorder(engine)
+    engine.is_on = False

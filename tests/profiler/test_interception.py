@@ -1,7 +1,13 @@
 """Bytes of files, sockets, pipes and databases, compared with what the file system or the peer saw."""
 
+import contextlib
 import http.client
+import socket
+import ssl
+import subprocess
 import threading
+
+import pytest
 
 
 def test_files_are_counted_to_the_byte(metered):
@@ -212,7 +218,7 @@ with operation("x"):
 def test_peers_that_are_not_metered_agree(metered, tmp_path):
     """A real HTTP peer in another process saw exactly the bytes that were billed."""
     seen = {}
-    listener = __import__("socket").create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         connection, _ = listener.accept()
@@ -235,3 +241,95 @@ def test_peers_that_are_not_metered_agree(metered, tmp_path):
     assert run.total("networkBytes", "fetch", "NETWORK_SEND") == seen["received"]
     assert run.total("networkBytes", "fetch", "NETWORK_RECEIVE") == seen["sent"]
     assert http.client.HTTPConnection  # the metered program used its own, not this process's
+
+
+BELOW = """
+import ctypes, os, sys
+import numpy
+from metercast import operation
+with operation("save"):
+    numpy.zeros(10_000).tofile("n")
+with operation("load"):
+    numpy.fromfile("n")
+libc = ctypes.CDLL(None)
+with operation("ctypes"):
+    descriptor = os.open("c", os.O_WRONLY | os.O_CREAT)
+    os.close(descriptor)
+"""
+
+
+def test_c_libraries_are_seen_by_the_compiled_engine(metered):
+    """NumPy writes through C's own files, which only the compiled engine sees."""
+    pytest.importorskip("numpy")
+    run = metered(BELOW)
+    if run.engine == "compiled":
+        assert run.total("diskBytes", "save", "DISK_WRITE") == 80_000
+        assert run.total("diskBytes", "load", "DISK_READ") == 80_000
+
+
+TLS = """
+import socket, ssl, sys, threading
+from metercast import operation
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+with operation("tls"):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
+        with context.wrap_socket(plain) as secure:
+            secure.sendall(b"x" * 1000)
+            got = secure.recv(100)
+print(len(got))
+"""
+
+
+def test_tls_counts_the_wire_with_the_compiled_engine(metered, tmp_path):
+    """A forwarding peer sees the encrypted bytes; the compiled engine bills these, the other what is inside."""
+    certificate = tmp_path / "both.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2"]
+    files = ["-keyout", "both.pem", "-out", "c.pem"]
+    made = subprocess.run([*request, *files], cwd=tmp_path, capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("openssl cannot make a certificate here")
+    certificate.write_text(certificate.read_text() + (tmp_path / "c.pem").read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    behind, front = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    seen = {"in": 0, "out": 0}
+
+    def serve():
+        secure = context.wrap_socket(behind.accept()[0], server_side=True)
+        data = 0
+        while data < 1000:
+            data += len(secure.recv(4096))
+        secure.sendall(b"y" * 10)
+        secure.close()
+
+    def pump(source, target, way):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                seen[way] += len(data)
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def forward():
+        client = front.accept()[0]
+        server = socket.create_connection(behind.getsockname())
+        back = threading.Thread(target=pump, args=(server, client, "in"))
+        back.start()
+        pump(client, server, "out")
+        back.join()
+
+    threads = [threading.Thread(target=serve), threading.Thread(target=forward)]
+    for thread in threads:
+        thread.start()
+    run = metered(TLS, front.getsockname()[1])
+    for thread in threads:
+        thread.join()
+    assert run.output == "10\n"
+    sent = run.total("networkBytes", "tls", "NETWORK_SEND")
+    if run.engine == "compiled":
+        assert sent == seen["out"] > 1000
+        assert 10 < run.total("networkBytes", "tls", "NETWORK_RECEIVE") <= seen["in"]
+    else:
+        assert sent == 1000
+        assert run.total("networkBytes", "tls", "NETWORK_RECEIVE") == 10

@@ -65,7 +65,7 @@ def test_an_exception_closes_the_operation_and_passes(recorder):
 
     with pytest.raises(KeyError):
         fail()
-    assert engine.current.get() is None
+    assert recorder.engine.current.get() is None
     assert total_cpu(recorder.take()["failing"]) >= 1_000_000
 
 
@@ -79,14 +79,14 @@ def test_each_run_is_counted_once(recorder):
 
 def test_the_user_comes_from_the_nearest_that_names_one(recorder):
     """Explicit user first, then set_user, then the enclosing operation, then the default."""
-    engine.default_user = "nobody"
+    recorder.engine.default_user = "nobody"
     with operation("a", user="acme"), operation("b"):
         pass
     with operation("c"):
         pass
     with operation("d"):
         set_user("zoe")
-    engine.user.set("")
+    recorder.engine.user.set("")
     assert recorder.users() == {"a": "acme", "b": "acme", "c": "nobody", "d": "zoe"}
 
 
@@ -162,7 +162,7 @@ def test_a_generator_closed_early_is_recorded(recorder):
     for _ in numbers():
         break
     assert recorder.take()["numbers"]["CPU_INSTRUCTION"]["units"] == 1
-    assert engine.current.get() is None
+    assert recorder.engine.current.get() is None
 
 
 def test_async_functions_and_generators(recorder):

@@ -217,8 +217,7 @@ def test_a_batch_is_the_documented_form():
 
 def test_detail_per_call_keeps_each_call(recorder):
     """METERCAST_DETAIL=call ships an event a call; per execution they are summed to the byte."""
-    from metercast.runtime import engine
-
+    engine = recorder.engine
     execution = engine.open("op")
     records = [(1, execution, 7, 5, 0, 0, size, 1, 0.0, "") for size in (1, 2, 3)]
     engine.close(execution)

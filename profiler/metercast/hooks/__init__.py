@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
     from metercast.engine import Engine
 
@@ -23,6 +24,7 @@ HOOKS = (
     ("asyncio.events", "metercast.hooks.loops", "install"),
     ("sqlite3.dbapi2", "metercast.hooks.sqlite", "install"),
     ("http.server", "metercast.hooks.http_server", "install"),
+    ("anyio._backends._asyncio", "metercast.hooks.anyio_threads", "install"),
     ("uvloop", "metercast.hooks.uvloop", "install"),
     ("starlette.applications", "metercast.hooks.asgi", "install_application"),
     ("starlette.routing", "metercast.hooks.asgi", "install_routes"),
@@ -33,6 +35,9 @@ HOOKS = (
     ("django.core.handlers.base", "metercast.hooks.wsgi", "install_django_routes"),
 )
 
+BYTES = ("io", "socket", "ssl", "sqlite3.dbapi2")
+"""Areas whose hooks count bytes; the compiled engine sees these below, where they cross to the kernel."""
+
 _installed = False
 
 
@@ -42,8 +47,27 @@ def install(engine: Engine) -> None:
     if _installed:
         return
     _installed = True
+    is_below = engine.intercept()
+    if is_below:
+        _intercept_after_loading(engine)
     for target, hook, function in HOOKS:
+        if is_below and target in BYTES:
+            continue
         when_imported(target, _patcher(hook, function, engine))
+
+
+def _intercept_after_loading(engine: Engine) -> None:
+    """Libraries that an import brings in are intercepted before their first call."""
+    from importlib.machinery import ExtensionFileLoader
+
+    create = ExtensionFileLoader.create_module
+
+    def creating(self: Any, spec: Any) -> Any:
+        module = create(self, spec)
+        engine.intercept()
+        return module
+
+    ExtensionFileLoader.create_module = creating  # type: ignore[method-assign]
 
 
 def _patcher(hook: str, function: str, engine: Engine) -> Callable[[ModuleType], None]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from metercast.engine import Engine, Execution
+    from metercast.engine import Engine
+    from metercast.execution import Execution
 
 _RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
 _clock = time.perf_counter_ns

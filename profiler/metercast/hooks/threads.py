@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from metercast.engine import Engine, Execution
+    from metercast.engine import Engine
+    from metercast.execution import Execution
 
-_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
+_POOLS = ("concurrent.futures.thread", "multiprocessing.pool", "anyio._backends._asyncio")
 
 
 def install(threading: ModuleType, engine: Engine) -> None:
@@ -49,4 +50,4 @@ def work_for(engine: Engine, execution: Execution, function: Callable[..., Any],
 def _inherits(thread: Any) -> bool:
     """A pool's worker outlives the operation that happened to start it, and is told the operation job by job."""
     target = getattr(thread, "_target", None)
-    return getattr(target, "__module__", "") not in _POOLS
+    return getattr(target, "__module__", "") not in _POOLS and type(thread).__module__ not in _POOLS

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, TypeVar
 
-    from metercast.engine import Engine, Execution
+    from metercast.engine import Engine
+    from metercast.execution import Execution
 
     Result = TypeVar("Result")
 

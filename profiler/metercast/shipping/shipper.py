@@ -29,6 +29,7 @@ class Shipper:
         self.engine = engine
         self.settings = settings
         self.ledger = Ledger()
+        self._intercepts = engine.intercept()
         self._begin()
 
     def _begin(self) -> None:
@@ -79,8 +80,8 @@ class Shipper:
             self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
+        self.self_cost = SelfCost(self.engine, self.converter, self.settings)
         self.engine.mute()
-        self.self_cost = SelfCost(self.converter, self.settings.user)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
@@ -99,6 +100,8 @@ class Shipper:
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
+        if self._intercepts:
+            engine.intercept()  # what was loaded without an import
         recorded, dropped = 0, self.dropped
         left = engine.pending()
         while left > 0:
@@ -106,10 +109,11 @@ class Shipper:
             left -= len(records)
             recorded += len(records)
             self._put(self.converter.rows(records))
-        grown = engine.take_overflow()
-        self.dropped += int(sum(amounts[0] for _, amounts in grown))
+        grown = engine.take_totals()
+        recorded += int(sum(amounts[0] for _, amounts in grown))
         self._put(self.converter.totals(grown))
-        self._put(self.self_cost.rows(recorded + self.dropped - dropped, self.dropped - dropped))
+        self.dropped = engine.dropped
+        self._put(self.self_cost.rows(recorded, self.dropped - dropped))
         self._guard(self._ship)
 
     def _put(self, rows: list[Row]) -> None:

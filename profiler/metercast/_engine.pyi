@@ -1,0 +1,2 @@
+from metercast.engine import Engine as Engine
+from metercast.execution import Execution as Execution

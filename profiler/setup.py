@@ -1,0 +1,19 @@
+"""Adds the compiled engine, which is optional: without a compiler the package installs and works all the same."""
+
+import sys
+
+from setuptools import Extension, setup
+
+FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
+
+setup(
+    ext_modules=[
+        Extension(
+            "metercast._engine",
+            ["native/engine.c", "native/got.c"],
+            depends=["native/engine.h"],
+            extra_compile_args=FLAGS,
+            optional=True,
+        )
+    ]
+)
