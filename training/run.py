@@ -19,6 +19,7 @@ from training.configuration import TrainConfiguration
 from training.figures import calibration_figure, fan_figure
 from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
+from training.memory import TrainedNetworks
 from training.promotion import Promotion, promote_best
 from training.tracking import Tracking
 
@@ -56,10 +57,10 @@ def train(
     rolling = configuration.backtest
     cuts = rolling_cuts(panel.windows, horizon, rolling.origins, rolling.stride)
     tracking = Tracking(directory, configuration.experiment)
-    trained = []
+    trained, networks = [], TrainedNetworks()
     for name in configuration.models:
         losses: list[float] = []
-        fit = _fitter(name, configuration, progress, losses)
+        fit = _fitter(name, configuration, progress, losses, networks)
         tested = backtest(fit, panel, cuts, horizon)
         losses.clear()
         started = time.perf_counter()
@@ -98,7 +99,11 @@ def _log_details(
 
 
 def _fitter(
-    name: str, configuration: TrainConfiguration, progress: Progress, losses: list[float]
+    name: str,
+    configuration: TrainConfiguration,
+    progress: Progress,
+    losses: list[float],
+    networks: TrainedNetworks,
 ) -> Callable[[Panel, int], Forecaster]:
     """Fits the named model, tells how far it is and collects the loss of every step."""
     config = LstmConfig(**configuration.lstm.model_dump())
@@ -108,7 +113,7 @@ def _fitter(
         progress(f"{name}: training, loss {loss:.3f}", share)
 
     def fit(panel: Panel, horizon: int) -> Forecaster:
-        return fit_forecaster(name, panel, horizon, config, step)
+        return fit_forecaster(name, panel, horizon, config, step, networks=networks)
 
     return fit
 
