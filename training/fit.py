@@ -15,6 +15,7 @@ from models.forecasters.lstm_data import Shape
 from models.forecasters.lstm_network import LstmNetwork, forecast_loss
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
+from training.checks import Holdout, HoldoutChecks
 from training.data_module import PanelDataModule
 from training.lightning_module import ForecastModule
 
@@ -23,22 +24,35 @@ Progress = Callable[[float, float], None]
 
 
 def fit_forecaster(
-    name: str, panel: Panel, horizon: int, config: LstmConfig | None = None, progress: Progress | None = None
+    name: str,
+    panel: Panel,
+    horizon: int,
+    config: LstmConfig | None = None,
+    progress: Progress | None = None,
+    holdout: Holdout | None = None,
 ) -> Forecaster:
-    """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name."""
+    """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name.
+
+    ``holdout`` watches a network on data it does not learn from, and may end the training by an exception.
+    """
     kind = FORECASTERS[name]
     if issubclass(kind, Lstm | Ensemble):
-        return kind(config, lightning_trainer(progress)).fit(panel, horizon)
+        return kind(config, lightning_trainer(progress, holdout)).fit(panel, horizon)
     return kind().fit(panel, horizon)
 
 
-def lightning_trainer(progress: Progress | None = None) -> Callable[[LstmNetwork, Panel, Shape, LstmConfig], None]:
+def lightning_trainer(
+    progress: Progress | None = None, holdout: Holdout | None = None
+) -> Callable[[LstmNetwork, Panel, Shape, LstmConfig], None]:
     """A trainer for `models.forecasters.lstm.Lstm` that runs Lightning; the GPU is used where there is one."""
 
     def train(network: LstmNetwork, panel: Panel, shape: Shape, config: LstmConfig) -> None:
         L.seed_everything(config.seed, verbose=False)
         module = ForecastModule(network, forecast_loss, config.learning_rate, config.steps)
         data = PanelDataModule(panel, shape, config.batch_size, config.seed)
+        callbacks: list[L.Callback] = [_Report(config.steps, progress)] if progress is not None else []
+        if holdout is not None:
+            callbacks.append(HoldoutChecks(holdout, shape, config.steps))
         with _quiet():
             trainer = L.Trainer(
                 max_steps=config.steps,
@@ -49,7 +63,7 @@ def lightning_trainer(progress: Progress | None = None) -> Callable[[LstmNetwork
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                callbacks=[_Report(config.steps, progress)] if progress is not None else [],
+                callbacks=callbacks,
             )
             trainer.fit(module, data)
         network.cpu()

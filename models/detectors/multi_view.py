@@ -12,8 +12,8 @@ from models.detectors.slow_mean import SlowMean
 from models.detectors.tail import Tail
 
 VIEWS = ("level", "time of day", "last 16", "last 64", "step")
-"""Distances of: the value from the long-run level, the value from the usual at this hour, the mean of the last 16 and of
-the last 64 values from the level, and the value from the one before."""
+"""Distances of: the value from the long-run level, the value from the usual at this hour, the means of the last 16 and
+of the last 64 values from the level, and the value from the one before."""
 
 SLOW, HOURLY = 1 / 5_000, 0.1
 SHORT, LONG = 2 / 17, 2 / 65

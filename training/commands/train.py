@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from training.configuration import ConfigurationError, load_configuration
-from training.data import NoDataError, panel_of_directory
+from training.data import NoDataError, panel_of
 
 if TYPE_CHECKING:
     from training.run import Trained
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         configuration = load_configuration(args.config)
         if args.promote:
             configuration = configuration.model_copy(update={"promote": True})
-        panel = panel_of_directory(args.data, configuration.data)
+        panel = panel_of(args.data, configuration.data)
         from training.run import train  # MLflow and Lightning take seconds to import: only once the input is right
 
         with _progress() as bar:
