@@ -28,16 +28,23 @@ def demo(seconds: float) -> Iterator[str]:
     ours, theirs = pty.openpty()
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, "-m", "metercast.command", "demo", "--data", data, "--seconds", str(seconds)]
-        child = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "250"})
+        child = subprocess.Popen(command, stdout=theirs, env=os.environ | {"COLUMNS": "250"})
         os.close(theirs)
         said = b""
         try:
             while not (found := re.search(rb"Dashboard +(http\S+)", said)):
-                said += os.read(ours, 65_536)
+                said += _more(ours)
             yield found[1].decode()
         finally:
             child.send_signal(signal.SIGINT)
             child.wait(60)
+
+
+def _more(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        sys.exit("the demo ended before it showed its addresses; `metercast demo` says why")
 
 
 def main() -> None:

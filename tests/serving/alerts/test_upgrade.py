@@ -17,7 +17,7 @@ def test_state_of_another_version_does_not_stop_the_engine() -> None:
     connection = sqlite3.connect(":memory:")
     create(connection)
     connection.execute("""INSERT INTO detectors VALUES ('ada|checkout|CPU_INSTRUCTION', '{"document": {}, "x": 1}')""")
-    row = {name: 0 for name in SCHEMA} | {
+    row = dict.fromkeys(SCHEMA, 0) | {
         "window_start": datetime(2026, 1, 1, tzinfo=UTC),
         "user_id": "ada",
         "operation_id": "checkout",
