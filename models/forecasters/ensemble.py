@@ -39,6 +39,9 @@ LEAST = 0.03
 LOOKBACKS = 3
 """Forecasts from so many of the last seasons are compared with what came."""
 
+WHOLE = 5
+"""Widths and dependence are measured over so many whole horizons."""
+
 PRIORS = {"seasonal-naive": 0.05, "markov": 0.15, "npts-narrow": 0.2, "npts-wide": 0.2, "lstm": 0.4}
 
 
@@ -68,7 +71,10 @@ class Ensemble:
         self._widths = Widths()
 
     def fit(self, panel: Panel, horizon: int) -> Self:
-        """Fit every member, then measure widths and dependence over whole horizons; returns itself."""
+        """Fit every member, then measure widths and dependence over whole horizons; returns itself.
+
+        They are measured without the LSTM: it has been trained on those windows, so its errors there are too small.
+        """
         for member in self._members.values():
             member.fit(panel, horizon)
         self._widths, self._dependence = Widths(), Dependence()
@@ -76,12 +82,12 @@ class Ensemble:
         if not cuts:
             return self
         reach = min(horizon, panel.windows - cuts[-1])
-        steps = np.stack([self.quantiles(panel.until(cut), reach) for cut in cuts])
+        steps = np.stack([self._untrained(panel.until(cut), reach) for cut in cuts])
         actual = np.stack([panel.values[:, cut : cut + reach] for cut in cuts])
         factor = width_factor(steps, actual)
         self._dependence = estimate(scores(actual, stretched(steps, factor)), panel.tenants)
-        totals = np.stack([self._totals(panel.until(cut), part) for cut, part in zip(cuts, steps, strict=True)])
-        self._widths = Widths(factor, width_factor(totals, actual.sum(axis=2)))
+        totals = np.stack([total_quantiles(stretched(part, factor), self._dependence) for part in steps])
+        self._widths = Widths(factor, width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]))
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
@@ -139,6 +145,14 @@ class Ensemble:
         """Quantiles of every member: (members, series, horizon, levels)."""
         return np.stack([member.quantiles(panel, horizon) for member in self._members.values()])
 
+    def _untrained(self, panel: Panel, horizon: int) -> Array:
+        """Quantiles of the members that need no training, mixed by their priors."""
+        names = [name for name in self._members if name != "lstm"]
+        priors = np.array([PRIORS[name] for name in names])
+        each = np.stack([self._members[name].quantiles(panel, horizon) for name in names])
+        mixed = np.einsum("mshl,m->shl", each, priors / priors.sum())
+        return with_regime(tidy(mixed), *self._markov.standing_still(panel, horizon))
+
     def _totals(self, panel: Panel, steps: Array) -> Array:
         """Quantiles of the sum over the horizon (series, levels): from the steps, and by the LSTM's own head."""
         totals = total_quantiles(steps, self._dependence)
@@ -164,7 +178,7 @@ def _whole_horizons(panel: Panel, horizon: int) -> list[int]:
     """Origins before the end that leave a whole horizon, or a quarter of the panel, after them."""
     reach = max(1, min(horizon, panel.windows // 4))
     stride = max(1, min(horizon, panel.season))
-    cuts = [panel.windows - reach - stride * back for back in range(LOOKBACKS - 1, -1, -1)]
+    cuts = [panel.windows - reach - stride * back for back in range(WHOLE - 1, -1, -1)]
     return [cut for cut in cuts if cut >= max(2, panel.season // 2)]
 
 
