@@ -95,11 +95,9 @@ def total_quantiles(steps: Array, dependence: Dependence) -> Array:
         near = near + 2 * carried * spread[:, step]
     deviation = np.sqrt(dependence.level * upper**2 + (1 - dependence.level) * near)
     ratio = np.divide(deviation, upper, out=np.ones_like(upper), where=upper > 0)
-    middle = together.mean(axis=1)
-    # A sum of many steps is less skewed than one of them: its centre lies between median and mean.
-    centre = ratio * together[:, len(LEVELS) // 2] + (1 - ratio) * middle
     shape = together - together[:, len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
-    return np.asarray(np.maximum(centre[:, None] + ratio[:, None] * shape, 0.0), dtype=np.float64)
+    # The median of a sum of many steps lies near the sum of their means, not of their medians.
+    return np.asarray(np.maximum(together.mean(axis=1)[:, None] + ratio[:, None] * shape, 0.0), dtype=np.float64)
 
 
 def _autoregression(random: np.random.Generator, memory: float, shape: tuple[int, int, int]) -> Array:

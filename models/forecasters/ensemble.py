@@ -39,6 +39,12 @@ LEAST = 0.03
 LOOKBACKS = 3
 """Forecasts from so many of the last seasons are compared with what came."""
 
+DIRECT_SHARE = 0.3
+"""How much of a total the LSTM's own head says."""
+
+PAST_SHARE = 0.4
+"""How far a total is moved towards the sum of as many windows before: a naive forecast of the total."""
+
 WHOLE = 5
 """Widths and dependence are measured over so many whole horizons."""
 
@@ -86,15 +92,17 @@ class Ensemble:
         actual = np.stack([panel.values[:, cut : cut + reach] for cut in cuts])
         factor = width_factor(steps, actual)
         self._dependence = estimate(scores(actual, stretched(steps, factor)), panel.tenants)
-        totals = np.stack([total_quantiles(stretched(part, factor), self._dependence) for part in steps])
-        self._widths = Widths(factor, width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]))
+        mixed = zip(cuts, stretched(steps, factor), strict=True)
+        totals = np.stack([self._summed(panel.until(cut), tidy(part)) for cut, part in mixed])
+        # Half of the correction, as factors go: all of it covers small series by making the large ones far too wide.
+        whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** 0.5
+        self._widths = Widths(factor, whole)
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows and of their sum."""
         steps = self.quantiles(panel, horizon)
-        totals = stretched(self._totals(panel, steps), self._widths.totals)
-        return Forecast(LEVELS, steps, tidy(totals))
+        return Forecast(LEVELS, steps, tidy(self._totals(panel, steps)))
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone."""
@@ -155,9 +163,23 @@ class Ensemble:
 
     def _totals(self, panel: Panel, steps: Array) -> Array:
         """Quantiles of the sum over the horizon (series, levels): from the steps, and by the LSTM's own head."""
-        totals = total_quantiles(steps, self._dependence)
+        totals = tidy(stretched(self._summed(panel, steps), self._widths.totals))
         direct = self._lstm.direct_totals(panel, steps.shape[1])
-        return totals if direct is None else 0.5 * (totals + direct)
+        return totals if direct is None else (1 - DIRECT_SHARE) * totals + DIRECT_SHARE * direct
+
+    def _summed(self, panel: Panel, steps: Array) -> Array:
+        """Quantiles of the sum of the steps, moved towards the sum of the last windows where the series still moves."""
+        horizon = steps.shape[1]
+        totals = total_quantiles(steps, self._dependence)
+        if panel.windows < 2 * horizon:
+            return totals
+        last = panel.values[:, -horizon:]
+        known = np.isfinite(last)
+        count = known.sum(axis=1)
+        past = np.where(known, last, 0.0).sum(axis=1) * horizon / np.maximum(count, 1)
+        still = self._markov.standing_still(panel, horizon)[0].mean(axis=1)
+        share = np.where(2 * count >= horizon, PAST_SHARE * (1 - still), 0.0)
+        return np.asarray(totals + (share * (past - totals[:, len(LEVELS) // 2]))[:, None], dtype=np.float64)
 
     def _weights(self, panel: Panel, horizon: int) -> Array:
         """Weights (series, members) by the losses of forecasts made from each of the last seasons."""
