@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from serving.pricing.line import Part, summed
 from serving.pricing.money import PRECISION
-from serving.pricing.plan import Charge, EventModel, Plan
+from serving.pricing.plan import Charge, EventModel, PartModel, Plan
 from serving.pricing.rate import Metered, plan_lines
 
 _FIELD_OF = {
@@ -48,21 +48,31 @@ class PathCosts:
     parts: Mapping[Part, list[Decimal]]
 
 
-def rate_paths(plan: Plan, columns: Sequence[UsageColumn], totals: Iterable[Sequence[float]]) -> PathCosts:
+def rate_paths(
+    plan: Plan,
+    columns: Sequence[UsageColumn],
+    totals: Iterable[Sequence[float]],
+    factors: Mapping[str, Decimal] | None = None,
+) -> PathCosts:
     """Price the period's usage on every path; ``totals`` has one row a path, one number a column.
 
-    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. Raises
-    ValueError for a charge that prices event by event: the sums of a path do not tell its events.
+    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. ``factors`` is
+    the mean factor over the period by charge, where time of use, demand or service level make prices differ. Raises
+    ValueError for a charge with factors but no mean, or that prices event by event: the sums of a path tell neither.
     """
+    means = factors or {}
     for charge in plan.charges:
+        if charge.factors and charge.id not in means:
+            raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} has factors; give their mean in `factors`")
         if isinstance(charge.model, EventModel):
             raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} prices single events; paths have sums only")
     rows = [[_exact(value) for value in row] for row in totals]
     takers = [_taken(charge, columns) for charge in plan.charges]
+    pairs = list(zip(plan.charges, takers, strict=True))
     costs: list[Decimal] = []
     parts: dict[Part, list[Decimal]] = {}
     for index, row in enumerate(rows):
-        lines = plan_lines(plan, [Metered(_quantities(taken, row)) for taken in takers])
+        lines = plan_lines(plan, [_metered(charge, taken, row, means) for charge, taken in pairs])
         owed = summed(lines)
         costs.append(sum(owed.values(), Decimal(0)))
         for part, amount in owed.items():
@@ -82,6 +92,19 @@ def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[tuple[int, Pa
         and meter.takes(column.operation_id, column.micro_operation_type, column.meter)
     ]
     return sorted(found, key=lambda item: item[1])
+
+
+def _metered(
+    charge: Charge, taken: list[tuple[int, Part, Decimal]], row: Sequence[Decimal], means: Mapping[str, Decimal]
+) -> Metered:
+    quantities = _quantities(taken, row)
+    mean = means.get(charge.id)
+    if mean is None or not charge.factors:
+        return Metered(quantities)
+    model = charge.model
+    weights = model.part_amounts(quantities) if isinstance(model, PartModel) else quantities
+    surcharges = {part: PRECISION.multiply(weight, mean - 1) for part, weight in weights.items()}
+    return Metered(quantities, weights=weights, surcharges=surcharges)
 
 
 def _quantities(taken: list[tuple[int, Part, Decimal]], row: Sequence[Decimal]) -> dict[Part, Decimal]:

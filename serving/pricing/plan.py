@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from serving.pricing.expression import Linear
+from serving.pricing.factors.conditions import UNBOUNDED, Factor, FactorBounds
+from serving.pricing.factors.demand import Demand
 from serving.pricing.line import Part
 from serving.pricing.modifiers.commitment import Commitment
 from serving.pricing.modifiers.discount import Discount
@@ -91,6 +93,7 @@ class Charge:
     quantity_steps: tuple[QuantityStep, ...] = ()
     commitment: Commitment | None = None
     discounts: tuple[Discount, ...] = ()
+    factors: tuple[Factor | Demand, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for steps on a quantity that is priced in pieces."""
@@ -112,6 +115,7 @@ class Plan:
     charges: tuple[Charge, ...]
     effective_from_ns: int = 0
     discounts: tuple[Discount, ...] = ()
+    factor_bounds: FactorBounds = UNBOUNDED
 
     def meters(self) -> Mapping[str, Meter]:
         """The meters that charges use, by id."""
