@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from serving.pricing.expression import Linear
 from serving.pricing.factors.conditions import UNBOUNDED, Factor, FactorBounds
@@ -28,7 +28,6 @@ class ChargeModel(Protocol):
         ...
 
 
-@runtime_checkable
 class PartModel(Protocol):
     """A model whose price depends on who used: by operation and micro-operation type."""
 
@@ -37,13 +36,22 @@ class PartModel(Protocol):
         ...
 
 
-@runtime_checkable
 class EventModel(Protocol):
     """A model that prices every event for itself, in the order of time."""
 
     def event_amounts(self, values: Sequence[Decimal]) -> Sequence[Decimal]:
         """The unrounded charge of every event."""
         ...
+
+
+def prices_parts(model: ChargeModel) -> TypeGuard[PartModel]:
+    """Whether a model is a `PartModel`; asked for every path, where a check of the whole protocol is dear."""
+    return hasattr(model, "part_amounts")
+
+
+def prices_events(model: ChargeModel) -> TypeGuard[EventModel]:
+    """Whether a model is an `EventModel`."""
+    return hasattr(model, "event_amounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,8 @@ class Charge:
 
     def __post_init__(self) -> None:
         """Raises ValueError for steps on a quantity that is priced in pieces."""
-        if isinstance(self.model, (PartModel, EventModel)) and (self.quantity_steps or self._commits_to_quantity()):
+        pieces = prices_parts(self.model) or prices_events(self.model)
+        if pieces and (self.quantity_steps or self._commits_to_quantity()):
             raise ValueError("a matrix or percentage has no quantity steps or committed quantity; commit to an amount")
 
     def _commits_to_quantity(self) -> bool:

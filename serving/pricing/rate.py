@@ -13,7 +13,7 @@ from serving.pricing.modifiers.discount import invoice_discounts
 from serving.pricing.modifiers.order import apply_steps
 from serving.pricing.modifiers.running import Running
 from serving.pricing.money import PRECISION, rounded, split
-from serving.pricing.plan import Charge, EventModel, PartModel, Plan
+from serving.pricing.plan import Charge, Plan, prices_events, prices_parts
 from serving.pricing.usage import Period, UsageRecord
 
 
@@ -102,10 +102,10 @@ def charge_lines(charge: Charge, count: Metered, currency: str, share: Decimal =
 def _priced(charge: Charge, count: Metered, billed: Decimal) -> tuple[Mapping[Part, Decimal], Decimal]:
     """Weights by part, and the unrounded charge."""
     model = charge.model
-    if isinstance(model, PartModel):
+    if prices_parts(model):
         amounts = model.part_amounts(count.quantities)
         return amounts, sum(amounts.values(), Decimal(0))
-    if isinstance(model, EventModel):
+    if prices_events(model):
         charged = model.event_amounts([value for _, value in count.events])
         sums: dict[Part, Decimal] = {}
         for (part, _), amount in zip(count.events, charged, strict=True):
@@ -129,11 +129,11 @@ def metered(charge: Charge, records: Sequence[UsageRecord], plan: Plan, conditio
         part = (record.operation_id, record.micro_operation_type)
         value = meter.value.of(record.quantities)
         _add(sums, part, value)
-        if value and isinstance(charge.model, EventModel):
+        if value and prices_events(charge.model):
             events.append((record.start_ns, part, value))
         if value and charge.factors:
             factor = event_factor(charge.factors, plan.factor_bounds, conditions, record.start_ns)
-            weight = charge.model.part_amounts({part: value})[part] if isinstance(charge.model, PartModel) else value
+            weight = charge.model.part_amounts({part: value})[part] if prices_parts(charge.model) else value
             _add(weights, part, weight)
             _add(surcharges, part, PRECISION.multiply(weight, factor - 1))
     quantities = dict(sorted((part, quantity) for part, quantity in sums.items() if quantity))
