@@ -125,6 +125,41 @@ if __name__ == "__main__":
     assert run.total("diskBytes", "job") == 600
 
 
+def test_spawned_workers_are_metered(metered):
+    """Multiprocessing by `spawn` starts interpreters anew; they meter and ship as well."""
+    run = metered(
+        """
+import multiprocessing
+from metercast import operation
+def job(n):
+    with operation("job"):
+        open(f"s{n}", "wb").write(b"y" * 100)
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(job, range(4))
+        pool.close()
+        pool.join()
+"""
+    )
+    assert run.total("diskBytes", "job") == 400
+
+
+def test_functions_named_on_the_command_line_are_operations(metered, tmp_path):
+    """`--operation module:function` needs no change of the program, for functions, methods and static methods."""
+    (tmp_path / "shopping.py").write_text(
+        "def order(): return 1\nclass Cart:\n    def add(self): return 2\n    @staticmethod\n    def vat(): return 3\n"
+    )
+    names = ("shopping:order", "shopping:Cart.add", "shopping:Cart.vat")
+    options = [word for name in names for word in ("--operation", name)]
+    run = metered(
+        "import shopping\nfor _ in range(2): print(shopping.order(), shopping.Cart().add(), shopping.Cart.vat())",
+        options=options,
+    )
+    assert run.output == "1 2 3\n1 2 3\n"
+    for name in ("order", "Cart.add", "Cart.vat"):
+        assert run.total("units", name, "CPU_INSTRUCTION") == 2
+
+
 def test_sigterm_ships_what_was_recorded(metered):
     """A terminated program ends by the signal, after its last batch."""
     run = metered(
