@@ -43,6 +43,7 @@ notebooks: $(SETUP) ## execute the notebooks
 
 bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/service.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
 bench-forecast: $(SETUP) ## backtests of all models on the data beside the project

@@ -175,6 +175,54 @@ with operation("work"):
     assert run.total("diskBytes", "work") == 100
 
 
+def test_a_killed_program_leaves_whole_batches_in_a_row(metered):
+    """SIGKILL takes what was not shipped yet; what was shipped is complete, and numbered without a gap."""
+    run = metered(
+        """
+import os, signal, time
+from metercast import custom, operation
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    with operation("work"):
+        custom("things", 1)
+    time.sleep(0.0005)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        code=-9,
+        METERCAST_INTERVAL_S="0.05",
+    )
+    numbers = sorted(batch["sequence"] for batch in run.batches)
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 2
+    assert run.total("units", "work", "CUSTOM") == run.total("units", "work", "CPU_INSTRUCTION")
+
+
+def test_a_storm_of_forks_loses_nothing(metered):
+    """Many children, some of children, each with its own batches: the sum is what was written."""
+    run = metered(
+        """
+import os
+from metercast import operation
+def child(depth):
+    with operation("leaf"):
+        open(f"f{os.getpid()}", "wb").write(b"x" * 100)
+    if depth and os.fork() == 0:
+        child(depth - 1)
+        os._exit(0)
+    if depth:
+        os.wait()
+for _ in range(6):
+    if os.fork() == 0:
+        child(2)
+        os._exit(0)
+for _ in range(6):
+    os.wait()
+"""
+    )
+    assert run.total("diskBytes", "leaf") == 6 * 3 * 100
+    assert run.total("units", "leaf", "CPU_INSTRUCTION") == 18
+
+
 def test_exit_codes_and_arguments_are_the_programs_own(metered):
     """`metercast run` is transparent: argv, exit code and output."""
     run = metered("import sys; print(sys.argv[1:]); sys.exit(7)", "--user", "x", "-m", code=7)
