@@ -29,6 +29,7 @@ HOOKS = (
     ("uvloop", "metercast.hooks.uvloop", "install"),
     ("starlette.applications", "metercast.hooks.asgi", "install_application"),
     ("starlette.routing", "metercast.hooks.asgi", "install_routes"),
+    ("fastapi.routing", "metercast.hooks.asgi", "install_fastapi_routes"),
     ("flask.app", "metercast.hooks.wsgi", "install_flask"),
     ("django.core.handlers.asgi", "metercast.hooks.asgi", "install_django"),
     ("django.core.handlers.wsgi", "metercast.hooks.wsgi", "install_django"),

@@ -28,9 +28,16 @@ def install_django(asgi: ModuleType, engine: Engine) -> None:
 
 
 def install_routes(routing: ModuleType, engine: Engine) -> None:
-    """Name the operation by the template of the route once the router has found it; FastAPI's routes call these."""
+    """Name the operation by the template of the route once the router has found it."""
     for name in ("Route", "WebSocketRoute"):
         _name_by_route(getattr(routing, name), engine)
+
+
+def install_fastapi_routes(routing: ModuleType, engine: Engine) -> None:
+    """FastAPI's routes have a `handle` of their own, which does not always call that of Starlette's."""
+    for name in ("APIRoute", "APIWebSocketRoute"):
+        if "handle" in vars(getattr(routing, name)):
+            _name_by_route(getattr(routing, name), engine)
 
 
 def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
