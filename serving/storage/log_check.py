@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -65,7 +66,7 @@ def differences(connection: sqlite3.Connection) -> dict[int, pl.DataFrame]:
     connection.execute("BEGIN")
     try:
         row = connection.execute("SELECT state FROM engine").fetchone()
-        state = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
+        state: dict[str, Any] = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
         lengths = sorted(int(window_s) for window_s in state["closed_until_ns"])
         replayed = _replay(connection, int(state["offset"]), lengths)
         found = {}
