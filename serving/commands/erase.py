@@ -10,6 +10,7 @@ from pathlib import Path
 
 from features.sqlite_log import SqliteEventLog, connect
 from features.stored_rows import CorruptBatchError
+from serving.storage.archive import Archive
 from serving.storage.erasure import erase, mentions, remaining, truncate
 
 
@@ -23,8 +24,9 @@ def main(argv: list[str]) -> int:
     SqliteEventLog(path).close()  # a database of an older version gets its missing columns
     connection = connect(path)
     try:
-        removed = {} if args.dry_run else erase(connection, args.user)
-        left = remaining(connection, args.user)
+        archive = Archive(connection, args.data / "history")
+        removed = {} if args.dry_run else erase(connection, args.user, archive)
+        left = remaining(connection, args.user, archive)
         emptied = args.dry_run or truncate(connection)
     except (CorruptBatchError, sqlite3.OperationalError) as error:
         print(f"metercast erase: nothing was erased: {error}", file=sys.stderr)

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.stored_rows import decode, encode
+from serving.storage.archive import Archive
 
 ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER, removed TEXT)"
 """One row an erasure, with counts and without the name; engines compare its id to notice that they must forget."""
@@ -33,7 +35,7 @@ def last_erasure(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM erasures").fetchone()[0])
 
 
-def erase(connection: sqlite3.Connection, user: str) -> dict[str, int]:
+def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """Remove a user's rows everywhere in one transaction; returns how many there were, by place.
 
     Freed pages are overwritten. The audit trail keeps its acts, without the name. Raises CorruptBatchError for a
@@ -47,6 +49,7 @@ def erase(connection: sqlite3.Connection, user: str) -> dict[str, int]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         removed = {"events": _erase_from_log(connection, user, found, until)}
+        removed["archived_events"] = _erase_from_parts(connection, user, archive) if archive else 0
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
         for table, condition in _present(connection, (("audit", _AUDIT),)):
@@ -60,12 +63,29 @@ def erase(connection: sqlite3.Connection, user: str) -> dict[str, int]:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    if archive is not None:
+        archive.tidy()
     return removed
 
 
-def remaining(connection: sqlite3.Connection, user: str) -> dict[str, int]:
+def _erase_from_parts(connection: sqlite3.Connection, user: str, archive: Archive) -> int:
+    erased, version = 0, last_erasure(connection) + 1
+    for part in archive.parts():
+        events = archive.read(part)
+        kept = events.filter(pl.col("user_id") != user)
+        if kept.height < events.height:
+            archive.replace(part, kept, version)
+            erased += events.height - kept.height
+    return erased
+
+
+def remaining(connection: sqlite3.Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """How many rows of a user there are, by place: all zero after an erasure, unless the user sent more since."""
     counts = {"events": sum(count for _, count in _batches_of(connection, user, 0))}
+    parts = archive.parts() if archive else []
+    counts["archived_events"] = (
+        sum(archive.read(part).filter(pl.col("user_id") == user).height for part in parts) if archive else 0
+    )
     for table, condition in _present(connection, (*_PLACES, ("audit", _AUDIT))):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]
@@ -95,7 +115,7 @@ def _present(connection: sqlite3.Connection, places: tuple[tuple[str, str], ...]
 
 def _batches_of(connection: sqlite3.Connection, user: str, after: int) -> Iterator[tuple[int, int]]:
     """Offset, and number of the user's events, of every batch that has some."""
-    query = "SELECT log_offset, digest, body FROM log WHERE log_offset > ? ORDER BY log_offset"
+    query = "SELECT log_offset, digest, body FROM log WHERE log_offset > ? AND length(body) > 0 ORDER BY log_offset"
     for offset, digest, body in connection.execute(query, (after,)):
         count = pc.sum(_mine(_rows(offset, digest, body), user)).as_py() or 0
         if count:
