@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from features.contracts import Batch, LoggedBatch, Outcome
-from features.schema import ARROW_SCHEMA
+from features.stored_rows import decode, encode
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS log (
@@ -29,10 +26,6 @@ CREATE TABLE IF NOT EXISTS log (
 """
 
 
-class CorruptBatchError(ValueError):
-    """A stored batch no longer matches its checksum; the message names its offset."""
-
-
 class SqliteEventLog:
     """An `EventLog` in a SQLite file (WAL, synchronous=FULL); usable from several threads and processes."""
 
@@ -45,7 +38,7 @@ class SqliteEventLog:
 
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT."""
-        prepared = [(batch, *_encoded(batch.rows)) for batch in batches]
+        prepared = [(batch, *encode(batch.rows)) for batch in batches]
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -110,22 +103,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _encoded(rows: pa.RecordBatch) -> tuple[bytes, bytes]:
-    """The rows as Arrow IPC (zstd) and the SHA-256 of what they say, whatever the compressor."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, ARROW_SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_batch(rows)
-    body = sink.getvalue().to_pybytes()
-    return body, hashlib.sha256(body).digest()
-
-
 def _logged(row: tuple[int, int, str, int, int, bytes, bytes]) -> LoggedBatch:
     offset, received_ns, producer, epoch, sequence, digest, body = row
-    if hashlib.sha256(body).digest() != digest:
-        raise CorruptBatchError(
-            f"batch at offset {offset} of producer {producer!r} does not match its checksum; restore it from a backup"
-        )
-    table = pa.ipc.open_stream(body).read_all()
-    batches = table.combine_chunks().to_batches()
-    rows = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=ARROW_SCHEMA)
+    rows = decode(body, digest, f"batch at offset {offset} of producer {producer!r}")
     return LoggedBatch(offset, received_ns, Batch(producer, epoch, sequence, rows))

@@ -17,6 +17,7 @@ from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.kept import Kept
 from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
 from serving.pricing.paths import UsageColumn
@@ -51,6 +52,7 @@ class Platform:
         self.worker = EngineWorker(self.log, settings.database, settings.windows_s, settings.lateness_s, [hook])
         self.estimates = EstimateService(self, self.worker, settings)
         self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
+        self.status_told: Kept[str] = Kept(4)
         self.streams = 0
         self._users: frozenset[str] = frozenset()
 

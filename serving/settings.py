@@ -1,10 +1,14 @@
-"""What a server is told at its start."""
+"""What a server is told at its start: one table of settings, from options, environment, file and defaults."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+PREFIX = "METERCAST_"
 
 
 class Settings(BaseModel):
@@ -12,18 +16,25 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: Path
-    plans: Path = Path("configs/plans")
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65_535)
-    windows_s: tuple[int, ...] = (1, 10, 60, 3600)
-    lateness_s: float = Field(default=2.0, ge=0)
-    detect_window_s: int = 1
-    default_plan: str = "micro-operations"
-    requests_per_minute: int = Field(default=6_000, ge=1)
-    streams: int = Field(default=200, ge=1)
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    data: Path = Field(Path("metercast-data"), description="data directory; made where it is missing")
+    plans: Path = Field(Path("configs/plans"), description="directory of price plans")
+    host: str = Field("127.0.0.1", description="address to listen on; other than loopback only once keys exist")
+    port: int = Field(8000, ge=0, le=65_535, description="port to listen on, 0 for a free one")
+    windows_s: tuple[int, ...] = Field((1, 10, 60, 3600), description="lengths of the windows kept, in seconds")
+    lateness_s: float = Field(2.0, ge=0, description="how late events may be before their windows close")
+    detect_window_s: int = Field(1, ge=1, description="length of the windows that are searched for anomalies")
+    default_plan: str = Field("micro-operations", description="plan of users and questions that name none")
+    requests_per_minute: int = Field(6_000, ge=1, description="limit of requests with one key")
+    streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")
+    tls_certificate: Path | None = Field(None, description="PEM file; serves HTTPS")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="`info` logs every request")
+
+    @field_validator("windows_s", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A list may be given as text, as the environment can hold nothing else."""
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("windows_s")
     @classmethod
@@ -37,3 +48,22 @@ class Settings(BaseModel):
     def database(self) -> Path:
         """The database file inside the data directory."""
         return self.data / "metercast.db"
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that METERCAST_DATA, METERCAST_PORT and so on give, unchecked."""
+    named = {name: environment.get(PREFIX + name.upper()) for name in Settings.model_fields}
+    return {name: value for name, value in named.items() if value}
+
+
+def table() -> str:
+    """All settings as a table in Markdown, as the README of this room has it."""
+    rows = ["| setting | environment | default | what |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{_text(field.default)}`"
+        rows.append(f"| `{name}` | `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.windows import KEYS, RESOURCES
+from features.windows import KEYS, RESOURCES, SCHEMA
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.pricing.rate import Invoice, rate
@@ -29,8 +29,10 @@ class Growth:
 def invoice(history: History, windows_s: Sequence[int], plan: Plan, user: str, period: Period) -> Invoice:
     """The user's usage of the period through the plan, line by line."""
     window_s = longest_window(windows_s, period.start_ns, period.end_ns)
-    windows = history.windows(window_s, period.start_ns, period.end_ns, user)
-    return rate(plan, usage_records(windows, window_s * NANOSECONDS), period)
+    totals = history.totals(window_s, period.start_ns, period.end_ns, user)
+    begun = pl.lit(period.start_ns).cast(SCHEMA["window_start"]).alias("window_start")
+    # no price depends on when in the period something was used, so one record stands for all windows of its kind
+    return rate(plan, usage_records(totals.with_columns(begun), period.end_ns - period.start_ns), period)
 
 
 def growth(

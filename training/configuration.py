@@ -1,12 +1,12 @@
-"""What a training run is told: a YAML file, checked before anything is loaded."""
+"""What a training run or a search is told: a YAML file, checked before anything is loaded."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from models.forecasters.registry import FORECASTERS
 
@@ -26,6 +26,7 @@ class DataConfiguration(_Strict):
     season: int = Field(24, ge=1)
     windows: int = Field(4096, ge=8)
     horizon: int = Field(168, ge=1)
+    usage: Path | None = Field(None, description="CSV or Parquet of series; default: the windows of the data directory")
 
 
 class LstmConfiguration(_Strict):
@@ -59,18 +60,90 @@ class TrainConfiguration(_Strict):
     backtest: BacktestConfiguration = BacktestConfiguration()
     metric: Literal["wql", "mase", "bill_wape"] = "wql"
     promote: bool = False
+    certainty: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="how sure it must be that the best beats the champion; 0 promotes every best model",
+    )
+
+
+class Choices(_Strict):
+    """One of these values."""
+
+    choices: list[int | float] = Field(min_length=1)
+
+
+class Range(_Strict):
+    """Any value from ``low`` to ``high``, whole numbers where both are; ``log`` searches by ratio."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.low > self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"low {self.low} and high {self.high} are no range; low must not exceed high, log needs > 0"
+            )
+        return self
+
+
+def _space_kind(value: object) -> str:
+    """Told apart by the key, so that an error speaks of the kind that was meant."""
+    return "choices" if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value) else "range"
+
+
+Space = Annotated[Annotated[Choices, Tag("choices")] | Annotated[Range, Tag("range")], Discriminator(_space_kind)]
+
+
+class TuneConfiguration(_Strict):
+    """A search: data, model, the values that may vary (keys of ``lstm``), and how many trials the study shall have."""
+
+    study: str = "lstm"
+    experiment: str = "tuning"
+    data: DataConfiguration = DataConfiguration()
+    model: Literal["lstm", "ensemble"] = "lstm"
+    lstm: LstmConfiguration = LstmConfiguration()
+    space: dict[str, Space] = Field(min_length=1)
+    backtest: BacktestConfiguration = BacktestConfiguration()
+    metric: Literal["wql", "mase", "scaled_pinball", "bill_wape", "bill_wql"] = "wql"
+    trials: int = Field(20, ge=1)
+    checks: int = Field(4, ge=1, description="how often a training is compared with earlier ones, to prune it")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        allowed = sorted(set(LstmConfiguration.model_fields) - {"seed"})
+        unknown = sorted(set(self.space) - set(allowed))
+        if unknown:
+            raise ValueError(f"space has {unknown[0]!r}; what may vary is {', '.join(allowed)}")
+        return self
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load_configuration(path: Path) -> TrainConfiguration:
-    """The configuration of a YAML file; raises ConfigurationError for a missing file or a key that does not fit."""
+    """The training run of a YAML file; raises ConfigurationError for a missing file or a key that does not fit."""
+    return _load(path, TrainConfiguration, "training")
+
+
+def load_tune_configuration(path: Path) -> TuneConfiguration:
+    """The search of a YAML file; raises ConfigurationError as `load_configuration` does."""
+    return _load(path, TuneConfiguration, "tuning")
+
+
+def _load(path: Path, kind: type[Kind], what: str) -> Kind:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; give the path of a training configuration") from error
+        raise ConfigurationError(f"{path}: {error.strerror}; give the path of a {what} configuration") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     try:
-        return TrainConfiguration.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from features.series import all_series
+from features.usage_files import UsageFileError, read_series
 from features.windows import SCHEMA
 from models.panel import Panel
 from training.configuration import DataConfiguration
@@ -17,6 +19,19 @@ NANOSECONDS = 1_000_000_000
 
 class NoDataError(ValueError):
     """There is nothing, or too little, to learn from; the message says what is there and what is needed."""
+
+
+def panel_of(directory: Path, data: DataConfiguration) -> Panel:
+    """The panel of the usage file that is asked for, or else of the data directory; raises NoDataError."""
+    if data.usage is None:
+        return panel_of_directory(directory, data)
+    try:
+        panel = Panel.from_frame(read_series(data.usage), data.window_s * NANOSECONDS, data.season)
+    except (UsageFileError, OSError, ValueError) as error:
+        raise NoDataError(f"{data.usage}: {error}") from error
+    first = max(0, panel.windows - data.windows)
+    last = replace(panel, values=panel.values[:, first:], start_ns=panel.start_ns + first * panel.window_ns)
+    return checked(last, str(data.usage))
 
 
 def panel_of_directory(directory: Path, data: DataConfiguration) -> Panel:

@@ -15,30 +15,50 @@ from models.forecasters.lstm_data import Shape
 from models.forecasters.lstm_network import LstmNetwork, forecast_loss
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
+from training.checks import Holdout, HoldoutChecks
 from training.data_module import PanelDataModule
 from training.lightning_module import ForecastModule
+from training.memory import TrainedNetworks
+from training.threads import few_threads
 
 Progress = Callable[[float, float], None]
 """Called after every step with the share done and the loss."""
 
 
 def fit_forecaster(
-    name: str, panel: Panel, horizon: int, config: LstmConfig | None = None, progress: Progress | None = None
+    name: str,
+    panel: Panel,
+    horizon: int,
+    config: LstmConfig | None = None,
+    progress: Progress | None = None,
+    holdout: Holdout | None = None,
+    networks: TrainedNetworks | None = None,
 ) -> Forecaster:
-    """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name."""
+    """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name.
+
+    ``holdout`` watches a network on data it does not learn from, and may end the training by an exception; ``networks``
+    gives back what was trained before on the same data in the same way.
+    """
     kind = FORECASTERS[name]
-    if issubclass(kind, Lstm | Ensemble):
-        return kind(config, lightning_trainer(progress)).fit(panel, horizon)
-    return kind().fit(panel, horizon)
+    with few_threads():
+        if issubclass(kind, Lstm | Ensemble):
+            trainer = lightning_trainer(progress, holdout)
+            return kind(config, networks.around(trainer) if networks is not None else trainer).fit(panel, horizon)
+        return kind().fit(panel, horizon)
 
 
-def lightning_trainer(progress: Progress | None = None) -> Callable[[LstmNetwork, Panel, Shape, LstmConfig], None]:
+def lightning_trainer(
+    progress: Progress | None = None, holdout: Holdout | None = None
+) -> Callable[[LstmNetwork, Panel, Shape, LstmConfig], None]:
     """A trainer for `models.forecasters.lstm.Lstm` that runs Lightning; the GPU is used where there is one."""
 
     def train(network: LstmNetwork, panel: Panel, shape: Shape, config: LstmConfig) -> None:
         L.seed_everything(config.seed, verbose=False)
         module = ForecastModule(network, forecast_loss, config.learning_rate, config.steps)
         data = PanelDataModule(panel, shape, config.batch_size, config.seed)
+        callbacks: list[L.Callback] = [_Report(config.steps, progress)] if progress is not None else []
+        if holdout is not None:
+            callbacks.append(HoldoutChecks(holdout, shape, config.steps))
         with _quiet():
             trainer = L.Trainer(
                 max_steps=config.steps,
@@ -49,7 +69,7 @@ def lightning_trainer(progress: Progress | None = None) -> Callable[[LstmNetwork
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                callbacks=[_Report(config.steps, progress)] if progress is not None else [],
+                callbacks=callbacks,
             )
             trainer.fit(module, data)
         network.cpu()

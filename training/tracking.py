@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,17 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 for _name in ("mlflow", "alembic", "alembic.runtime.migration"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-import mlflow  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
 MODEL = "metercast-forecaster"
 """The registered model; each trained forecaster is a version of it, told apart by the tag ``kind``."""
 
 ALIAS = "champion"
+
+METRICS_PER_WRITE = 1000
+"""MLflow takes no more at once."""
 
 
 class UnknownVersionError(ValueError):
@@ -36,27 +41,55 @@ class Tracking:
 
     def __init__(self, directory: Path, experiment: str = "metercast") -> None:
         """Open the store, making it and the experiment where they are missing."""
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{directory.resolve() / 'mlflow.db'}"
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        self.uri = server or f"sqlite:///{directory.resolve() / 'mlflow.db'}"
         directory.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self.uri)
+        # Not mlflow.set_tracking_uri: it writes the variable read above, and the next directory would land here.
         self._client = MlflowClient(self.uri, self.uri)
-        self._local = None if os.environ.get("MLFLOW_TRACKING_URI") else directory.resolve() / "mlartifacts"
+        self._local = None if server else directory.resolve() / "mlartifacts"
         self._experiment_id = self._experiment(experiment)
+
+    def start(self, name: str, parameters: Mapping[str, Any], parent: str | None = None) -> str:
+        """Begin a run, nested in ``parent`` where one is given; returns its id."""
+        tags = {"mlflow.parentRunId": parent} if parent is not None else {}
+        run_id = str(self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id)
+        self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
+        return run_id
+
+    def finish(self, run_id: str, status: str = "FINISHED") -> None:
+        """End a run: FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(run_id, status)
+
+    def log_figures(self, run_id: str, figures: Mapping[str, float], step: int = 0) -> None:
+        """Add figures to a run in one write; what is not finite is left out, as stores refuse it."""
+        self.log_curves(run_id, [(step, figures)])
+
+    def log_curves(self, run_id: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Add figures at many steps in one write (a SQLite store pays for each)."""
+        now_ms = int(time.time() * 1000)
+        metrics = [
+            Metric(key, value, now_ms, step)
+            for step, figures in points
+            for key, value in figures.items()
+            if math.isfinite(value)
+        ]
+        for first in range(0, len(metrics), METRICS_PER_WRITE):
+            self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_WRITE])
+
+    def log_document(self, run_id: str, document: Mapping[str, Any], name: str) -> None:
+        """Attach a JSON document to a run."""
+        self._client.log_dict(run_id, dict(document), name)
 
     def record(
         self, kind: str, parameters: Mapping[str, Any], figures: Mapping[str, float], bundle: Path
     ) -> tuple[str, str]:
         """Log a run with its bundle and register it; returns (run id, version)."""
-        run = self._client.create_run(self._experiment_id, run_name=kind, tags={"kind": kind})
-        run_id = run.info.run_id
-        for key, value in parameters.items():
-            self._client.log_param(run_id, key, value)
-        for key, value in figures.items():
-            if value == value:  # noqa: PLR0124 -- NaN is no figure
-                self._client.log_metric(run_id, key, value)
+        run_id = self.start(kind, parameters)
+        self._client.set_tag(run_id, "kind", kind)
+        self.log_figures(run_id, figures)
         self._client.log_artifacts(run_id, str(bundle), "bundle")
-        self._client.set_terminated(run_id)
-        return run_id, self._register(kind, run_id, run.info.artifact_uri)
+        self.finish(run_id)
+        return run_id, self._register(kind, run_id, self._client.get_run(run_id).info.artifact_uri)
 
     def log_figure(self, run_id: str, figure: Any, name: str) -> None:
         """Attach a matplotlib figure to a run."""

@@ -15,11 +15,11 @@ import time
 
 from metercast.event import MICRO_OPERATION_TYPES
 from metercast.execution import Charge, Execution
-from metercast.overflow import Overflow
+from metercast.totals import Totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from metercast.overflow import Key, Record
+    from metercast.totals import Key, Record
 
 CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
 CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
@@ -29,7 +29,7 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
-SHORT_NS = 5_000
+SHORT_NS = 10_000
 """A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
 
 cpu_clock = time.thread_time_ns
@@ -45,8 +45,8 @@ class ThreadState(threading.local):
         self.claimed_ns = 0
         self.elapsed_mark = 0
         self.is_muted = False
-        self.overflow = Overflow()
-        engine._overflows.append((threading.current_thread(), self.overflow))
+        self.totals = Totals()
+        engine._totals.append((threading.current_thread(), self.totals))
 
 
 class Engine:
@@ -55,12 +55,14 @@ class Engine:
     def __init__(self, capacity: int = 65_536) -> None:
         self.capacity = capacity
         self._records: list[Record] = []
-        self._overflows: list[tuple[threading.Thread, Overflow]] = []
+        self._totals: list[tuple[threading.Thread, Totals]] = []
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.is_on = False
+        self.sums_up = False  # keep totals only, no records
+        self.dropped = 0
         self.tick = 0
         self.state = ThreadState(self)
         self.seed_numbers()
@@ -72,12 +74,13 @@ class Engine:
     def reset_after_fork(self) -> None:
         """In a forked child: forget what the parent will ship and take other execution numbers."""
         self._records = []
-        self._overflows = []
+        self.dropped = 0
+        self._totals = []
         self.state = ThreadState(self)
         self.seed_numbers()
         execution = ancestor = self.current.get()
         while ancestor is not None:
-            ancestor.charge = Charge(ancestor, self.state.overflow, self.tick)
+            ancestor.charge = Charge(ancestor, self.state.totals, self.tick)
             ancestor = ancestor.parent
         self.switch(execution)
 
@@ -93,7 +96,7 @@ class Engine:
         left = state.charge
         if left is not None and (left.execution is not parent or parent.charge is not left):
             self._leave(left)
-        execution.charge = state.charge = Charge(execution, state.overflow, self.tick)
+        execution.charge = state.charge = Charge(execution, state.totals, self.tick)
         return execution
 
     def close(self, execution: Execution) -> None:
@@ -184,7 +187,7 @@ class Engine:
         execution = self.current.get()
         while execution is not None:
             charge = execution.charge
-            if charge is not None and charge.owner is state.overflow and execution.is_open:
+            if charge is not None and charge.owner is state.totals and execution.is_open:
                 self._record_charge(charge)
             execution = execution.parent
 
@@ -215,14 +218,14 @@ class Engine:
         del self._records[: len(taken)]
         return taken
 
-    def take_overflow(self) -> list[tuple[Key, list[float]]]:
-        """The totals, since the last call, of records that found no room, by (user, operation, code, meter)."""
+    def take_totals(self) -> list[tuple[Key, list[float]]]:
+        """Totals since the last call of records that were not kept, by (user, operation, code, meter)."""
         grown: list[tuple[Key, list[float]]] = []
-        for thread, overflow in list(self._overflows):
+        for thread, totals in list(self._totals):
             is_over = not thread.is_alive()
-            grown += overflow.take()
+            grown += totals.take()
             if is_over:
-                self._overflows.remove((thread, overflow))
+                self._totals.remove((thread, totals))
         return grown
 
     def _settle(self) -> None:
@@ -247,8 +250,8 @@ class Engine:
     def _charge_to(self, execution: Execution) -> None:
         state = self.state
         charge = execution.charge
-        if charge is None or charge.owner is not state.overflow or not execution.is_open:
-            charge = Charge(execution, state.overflow, self.tick)
+        if charge is None or charge.owner is not state.totals or not execution.is_open:
+            charge = Charge(execution, state.totals, self.tick)
         state.charge = charge
         if charge.suspended_ns:
             charge.wait_ns += max(0, state.elapsed_mark - charge.suspended_ns)
@@ -275,7 +278,10 @@ class Engine:
     def _append(self, record: Record) -> None:
         if not self.is_on:
             return
-        if len(self._records) < self.capacity:
+        if self.sums_up:
+            self.state.totals.add(record)
+        elif len(self._records) < self.capacity:
             self._records.append(record)
         else:
-            self.state.overflow.add(record)
+            self.dropped += 1
+            self.state.totals.add(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from metercast.overflow import Overflow
+    from metercast.totals import Totals
 
 
 class Execution:
@@ -28,7 +28,7 @@ class Charge:
 
     __slots__ = ("cpu_ns", "execution", "owner", "suspended_ns", "tick", "wait_ns")
 
-    def __init__(self, execution: Execution, owner: Overflow, tick: int) -> None:
+    def __init__(self, execution: Execution, owner: Totals, tick: int) -> None:
         self.execution = execution
         self.owner = owner
         self.cpu_ns = 0

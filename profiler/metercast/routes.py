@@ -18,6 +18,6 @@ def route_of_path(path: str) -> str:
 
 def _is_identifier(part: str) -> bool:
     """Numbers, hexadecimal keys and UUIDs, and long words with digits, as tokens have them."""
-    if not part or not any(letter.isdigit() for letter in part):
-        return False
-    return part.isdigit() or (len(part) >= 8 and set(part) <= _HEX) or len(part) >= 20
+    if len(part) < 8 or part.isdigit():
+        return part.isdigit()
+    return (len(part) >= 20 or _HEX.issuperset(part)) and any(map(str.isdigit, part))

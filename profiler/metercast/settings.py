@@ -15,6 +15,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("ring_capacity", "METERCAST_RING_CAPACITY", int, 65_536, "records held; above it, detail becomes totals"),
     ("detail", "METERCAST_DETAIL", str, "execution", "an event per `execution` and type, or per `call`"),
     ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
+    ("cpu_budget", "METERCAST_CPU_BUDGET", float, 0.01, "share of the CPU; above it, detail becomes totals"),
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
@@ -38,6 +39,7 @@ class Settings:
     ring_capacity: int
     detail: str
     batch_events: int
+    cpu_budget: float
     interval_s: float
     timeout_s: float
     engine: str

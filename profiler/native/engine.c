@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define SHORT_NS 5000
+#define SHORT_NS 10000
 
 typedef struct {
     int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
@@ -20,14 +20,23 @@ typedef struct {
     int code;
 } Record;
 
+/* What all records of one user, operation, type and meter come to. */
+typedef struct {
+    PyObject *user, *operation, *meter; /* owned; NULL: the place is free */
+    Py_hash_t hash;
+    int code;
+    double amounts[7]; /* records, CPU ns, memory, network, disk bytes, duration ns, units */
+} Total;
+
 typedef struct {
     PyObject_HEAD
     PyObject *current, *user, *default_user, *user_headers;
-    PyObject *overflow; /* dict (user, operation, code, meter) -> list of amounts */
     Record *records;
     Py_ssize_t capacity, allocated, first, count;
-    long long tick, number;
-    char is_on;
+    Total *totals; /* hash table with open addressing */
+    Py_ssize_t places, used;
+    long long tick, number, dropped;
+    char is_on, sums_up;
 } Engine;
 
 static PyTypeObject ExecutionType;
@@ -71,31 +80,71 @@ static inline Charge *charge_of(Thread *thread) {
 
 /* Records ---------------------------------------------------------------------------------------------------------- */
 
-static void add_overflow(Engine *self, const Record *record) {
+static Total *place_of(Total *totals, Py_ssize_t places, Total key) {
+    for (Py_ssize_t at = key.hash & (places - 1);; at = (at + 1) & (places - 1)) {
+        Total *total = &totals[at];
+        if (total->user == NULL) return total;
+        if (total->hash == key.hash && total->code == key.code && PyUnicode_Compare(total->user, key.user) == 0 &&
+            PyUnicode_Compare(total->operation, key.operation) == 0 && PyUnicode_Compare(total->meter, key.meter) == 0)
+            return total;
+    }
+}
+
+static int make_room(Engine *self) {
+    if (self->totals && self->used * 4 < self->places * 3) return 1;
+    Py_ssize_t places = self->places ? self->places * 2 : 256;
+    Total *totals = calloc((size_t)places, sizeof(Total));
+    if (totals == NULL) return self->totals && self->used + 1 < self->places;
+    for (Py_ssize_t i = 0; i < self->places; i++)
+        if (self->totals[i].user) *place_of(totals, places, self->totals[i]) = self->totals[i];
+    free(self->totals);
+    self->totals = totals;
+    self->places = places;
+    return 1;
+}
+
+static void add_to_total(Engine *self, const Record *record) {
+    if (!make_room(self)) return;
+    PyObject *user = record->execution->user, *operation = record->execution->operation;
+    PyObject *meter = record->meter ? record->meter : empty_text;
+    Py_hash_t hash = PyObject_Hash(user) * 31 + PyObject_Hash(operation) * 17 + PyObject_Hash(meter) + record->code;
+    Total key = {user, operation, meter, hash & PY_SSIZE_T_MAX, record->code, {0}};
+    Total *total = place_of(self->totals, self->places, key);
+    if (total->user == NULL) {
+        *total = key;
+        Py_INCREF(user);
+        Py_INCREF(operation);
+        Py_INCREF(meter);
+        self->used++;
+    }
     double amounts[7] = {1, record->cpu_ns, record->memory, record->network, record->disk, record->duration_ns,
                          record->units};
-    PyObject *key = Py_BuildValue("(OOiO)", record->execution->user, record->execution->operation, record->code,
-                                  record->meter ? record->meter : empty_text);
-    PyObject *total = key ? PyDict_GetItemWithError(self->overflow, key) : NULL;
-    if (key && total == NULL) {
-        total = PyList_New(7);
-        for (int i = 0; total && i < 7; i++) PyList_SET_ITEM(total, i, PyFloat_FromDouble(0.0));
-        if (total && PyDict_SetItem(self->overflow, key, total) == 0) Py_DECREF(total);
+    for (int i = 0; i < 7; i++) total->amounts[i] += amounts[i];
+}
+
+static void drop_totals(Engine *self) {
+    for (Py_ssize_t i = 0; i < self->places; i++) {
+        Py_CLEAR(self->totals[i].user);
+        Py_CLEAR(self->totals[i].operation);
+        Py_CLEAR(self->totals[i].meter);
     }
-    for (int i = 0; total && i < 7; i++)
-        PyList_SetItem(total, i, PyFloat_FromDouble(PyFloat_AS_DOUBLE(PyList_GET_ITEM(total, i)) + amounts[i]));
-    Py_XDECREF(key);
-    PyErr_Clear();
+    if (self->totals) memset(self->totals, 0, sizeof(Total) * (size_t)self->places);
+    self->used = 0;
 }
 
 static void append(Engine *self, Record record) {
     if (!self->is_on) return;
+    if (self->sums_up) {
+        add_to_total(self, &record);
+        return;
+    }
     if (self->records == NULL && self->capacity > 0) {
         self->records = malloc(sizeof(Record) * (size_t)self->capacity);
         self->allocated = self->records ? self->capacity : 0;
     }
     if (self->count >= self->allocated) {
-        add_overflow(self, &record);
+        self->dropped++;
+        add_to_total(self, &record);
         return;
     }
     Py_INCREF(record.execution);
@@ -323,10 +372,9 @@ static int engine_init(Engine *self, PyObject *args, PyObject *kwargs) {
     self->user = PyContextVar_New("metercast_user", empty);
     self->default_user = PyUnicode_FromString("unknown");
     self->user_headers = Py_BuildValue("(ss)", "X-Metercast-User", "X-User");
-    self->overflow = PyDict_New();
     Py_XDECREF(empty);
     seed_numbers(self);
-    return self->current && self->user && self->default_user && self->user_headers && self->overflow ? 0 : -1;
+    return self->current && self->user && self->default_user && self->user_headers ? 0 : -1;
 }
 
 static void drop_records(Engine *self) {
@@ -345,7 +393,8 @@ static void engine_dealloc(Engine *self) {
     Py_XDECREF(self->user);
     Py_XDECREF(self->default_user);
     Py_XDECREF(self->user_headers);
-    Py_XDECREF(self->overflow);
+    drop_totals(self);
+    free(self->totals);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
@@ -514,7 +563,8 @@ static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignor
     atomic_flag_clear(&thread->lock);
     set_charged(thread, NULL);
     drop_records(self);
-    PyDict_Clear(self->overflow);
+    drop_totals(self);
+    self->dropped = 0;
     seed_numbers(self);
     Execution *execution = current_execution(self);
     for (Execution *one = execution; one; one = one->parent) one->own = (Charge){0, 0, 0, self->tick, thread->serial};
@@ -581,10 +631,19 @@ static PyObject *engine_take(Engine *self, PyObject *value) {
     return list;
 }
 
-static PyObject *engine_take_overflow(Engine *self, PyObject *Py_UNUSED(ignored)) {
-    PyObject *items = PyDict_Items(self->overflow);
-    if (items != NULL) PyDict_Clear(self->overflow);
-    return items;
+static PyObject *engine_take_totals(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t i = 0; list && i < self->places; i++) {
+        Total *total = &self->totals[i];
+        double *sums = total->amounts;
+        if (total->user == NULL) continue;
+        PyObject *row = Py_BuildValue("((OOiO)[ddddddd])", total->user, total->operation, total->code, total->meter,
+                                      sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6]);
+        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    if (list) drop_totals(self);
+    return list;
 }
 
 static PyObject *engine_calls(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
@@ -633,6 +692,8 @@ static PyMemberDef engine_members[] = {
     {"user", T_OBJECT_EX, offsetof(Engine, user), READONLY, NULL},
     {"default_user", T_OBJECT_EX, offsetof(Engine, default_user), 0, NULL},
     {"user_headers", T_OBJECT_EX, offsetof(Engine, user_headers), 0, NULL},
+    {"sums_up", T_BOOL, offsetof(Engine, sums_up), 0, NULL},
+    {"dropped", T_LONGLONG, offsetof(Engine, dropped), 0, NULL},
     {"tick", T_LONGLONG, offsetof(Engine, tick), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -652,7 +713,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
     METHOD(take, METH_O),
-    METHOD(take_overflow, METH_NOARGS),
+    METHOD(take_totals, METH_NOARGS),
     METHOD(calls, METH_NOARGS),
     METHOD(intercept, METH_NOARGS),
     {NULL, NULL, 0, NULL},

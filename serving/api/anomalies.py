@@ -116,8 +116,8 @@ def document(anomaly: Anomaly) -> dict[str, Any]:
 
 
 def _operations(platform: Platform, tenant: str) -> frozenset[str]:
-    windows = platform.history.windows(platform.settings.windows_s[-1], 0, 2**62, tenant)
-    return frozenset(windows["operation_id"].unique().to_list())
+    totals = platform.history.totals(platform.settings.windows_s[-1], 0, 2**62, tenant)
+    return frozenset(totals["operation_id"].to_list())
 
 
 def _position(cursor: str) -> list[int]:

@@ -69,7 +69,7 @@ class Stream:
                 now_s = time.monotonic()
                 if self._principal.vendor and now_s - told_s >= STATUS_S:
                     told_s = pulse_s = now_s
-                    yield _message("status", None, self._platform.worker.status())
+                    yield self._platform.status_told.get(int(now_s), self._status)
                 if now_s - pulse_s > PULSE_S:
                     pulse_s = now_s
                     if not self._still_allowed():
@@ -97,6 +97,9 @@ class Stream:
                 self._told[anomaly.id] = anomaly.last_ns
                 messages.append(_message("anomaly", end_ns, document(anomaly)))
         return messages
+
+    def _status(self) -> str:
+        return _message("status", None, self._platform.worker.status())
 
     def _still_allowed(self) -> bool:
         if self._principal == LOCAL:

@@ -67,8 +67,8 @@ def get_operations(
     start_ns, end_ns = time_ns("start", start, 0), time_ns("end", end, 2**62)
     if start or end:
         length = window_length(platform, None)
-    frame = platform.history.windows(length, start_ns, end_ns, user)
-    sums = frame.group_by(*KEYS[1:]).agg(pl.col("events", *RESOURCES).sum())
+    totals = platform.history.totals(length, start_ns, end_ns, user)
+    sums = totals.group_by(*KEYS[1:]).agg(pl.col("events", *RESOURCES).sum())
     return table(request, "operations", sums.sort("execution_time_ms", *KEYS[1:], descending=True), {})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -13,8 +15,9 @@ import yaml
 from pydantic import ValidationError
 
 from serving.access.keys import KeyStore
+from serving.logs import configure
 from serving.plan_files import PlanError
-from serving.settings import Settings
+from serving.settings import Settings, from_environment
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -28,6 +31,7 @@ def main(argv: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
+    configure(settings.log_level)
     from serving.api.app import create_app
 
     try:
@@ -42,13 +46,15 @@ def main(argv: list[str]) -> int:
     )
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_config=None,
         timeout_graceful_shutdown=3,
         access_log=False,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         server_header=False,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server raises the signal again once it has stopped
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 
@@ -63,19 +69,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lateness-s", type=float, help="how late events may be before windows close")
     parser.add_argument("--tls-certificate", type=Path, help="PEM file; serves HTTPS")
     parser.add_argument("--tls-key", type=Path, help="PEM file of the certificate's key")
+    parser.add_argument("--log-level", help="debug, info (every request), warning or error; JSON on standard error")
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     return parser
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     """Settings from the file and the options; raises ValueError that names the key, the value and what is allowed."""
-    values = {"data": Path("metercast-data")}
+    values: dict[str, object] = {}
     if args.config is not None:
         try:
             values |= yaml.safe_load(args.config.read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{args.config}: {error}") from error
-    options = ("data", "plans", "host", "port", "lateness_s", "tls_certificate", "tls_key")
+    values |= from_environment(os.environ)
+    options = ("data", "plans", "host", "port", "lateness_s", "tls_certificate", "tls_key", "log_level")
     values |= {name: value for name in options if (value := getattr(args, name)) is not None}
     try:
         settings = Settings.model_validate(values)

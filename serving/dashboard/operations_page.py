@@ -45,7 +45,7 @@ def operations_page(view: ViewDependency) -> Response:
 def _usage(view: View) -> dict[tuple[str, str], dict[str, float]]:
     """Sums of the period by (operation, micro-operation)."""
     window_s = spend.longest_window(view.platform.settings.windows_s, view.period.start_ns, view.period.end_ns)
-    frame = view.platform.history.windows(window_s, view.period.start_ns, view.period.end_ns, view.user)
+    frame = view.platform.history.totals(window_s, view.period.start_ns, view.period.end_ns, view.user)
     sums = frame.group_by(*KEYS[1:3]).agg(
         pl.col("events", *RESOURCES[:-1]).sum(),
         pl.col("units").filter(pl.col("meter") == "executions").sum().alias("executions"),

@@ -9,10 +9,15 @@ import polars as pl
 
 
 class WindowHook(Protocol):
-    """Sees closed windows and keeps its state in tables of the same database, so that both commit together."""
+    """Sees closed windows and keeps its state in tables of the same database, so that both commit together.
+
+    ``window_s`` is the one length of windows it is called for; others are not read.
+    """
+
+    window_s: int
 
     def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
-        """Take in windows of one length (columns of `features.windows.SCHEMA`); an error undoes the whole step."""
+        """Take in windows of its length (columns of `features.windows.SCHEMA`); an error undoes the whole step."""
         ...
 
     def rolled_back(self) -> None:

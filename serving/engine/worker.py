@@ -14,6 +14,7 @@ from typing import Any
 
 from features.contracts import EventLog, LoggedBatch
 from features.sqlite_log import connect
+from features.windows import empty
 from serving.engine.hooks import WindowHook
 from serving.engine.step import EngineState, Outputs, step
 from serving.storage import window_table
@@ -86,7 +87,7 @@ class EngineWorker:
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path)
-        connection.execute(window_table.TABLE)
+        window_table.create(connection)
         connection.execute(_TABLE)
         connection.execute("BEGIN IMMEDIATE")
         row = connection.execute("SELECT epoch, state FROM engine").fetchone()
@@ -142,9 +143,10 @@ class EngineWorker:
         for window_s, sums in outputs.additions.items():
             window_table.add(connection, window_s, sums)
         for window_s, (start_ns, end_ns) in outputs.closed.items():
-            rows = window_table.read(connection, window_s, start_ns, end_ns)
+            hooks = [hook for hook in self._hooks if hook.window_s == window_s]
+            rows = window_table.read(connection, window_s, start_ns, end_ns) if hooks else empty()
             if not rows.is_empty():
-                for hook in self._hooks:
+                for hook in hooks:
                     hook.closed(window_s, rows, connection)
 
 

@@ -15,6 +15,7 @@ from metercast.event import BATCH_MEDIA_TYPE, MICRO_OPERATION_TYPES
 
 from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NEWEST_S, OLDEST_S, Rejection, events_from_json
+from features.typed_events import batch_from_json, batch_from_list
 
 ARROW_MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
@@ -64,6 +65,9 @@ def parse(body: bytes, media_type: str, limits: Limits, now_s: float) -> tuple[B
     """
     if media_type == ARROW_MEDIA_TYPE:
         return _arrow(body, limits, now_s)
+    quick = _quick(body, media_type, now_s)
+    if quick is not None and quick.rows.num_rows <= limits.rows:
+        return quick, []
     if media_type == BATCH_MEDIA_TYPE:
         document = _decode(body)
         if not isinstance(document, dict) or not isinstance(document.get("events"), list):
@@ -80,6 +84,15 @@ def parse(body: bytes, media_type: str, limits: Limits, now_s: float) -> tuple[B
         raise BodyError(413, f"{len(events)} events in one body, at most {limits.rows}; send smaller batches")
     rows, rejected = events_from_json(events, *key, now_s=now_s)
     return Batch(*key, rows), rejected
+
+
+def _quick(body: bytes, media_type: str, now_s: float) -> Batch | None:
+    """The batch of a body without a flaw, or None; the way below gives the same, slower, and the reasons."""
+    if media_type == BATCH_MEDIA_TYPE:
+        return batch_from_json(body, now_s)
+    if media_type == JSON_MEDIA_TYPE and body.lstrip()[:1] == b"[":
+        return batch_from_list(body, _content_key(body), now_s)
+    return None
 
 
 def _decode(body: bytes) -> Any:
@@ -129,10 +142,9 @@ def _arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejec
     good = _good_rows(table, now_s)
     rejected = [
         Rejection(row, "a value is missing, negative, not finite, of an unknown type, or its time is too far off")
-        for row, is_good in enumerate(good.to_pylist())
-        if not is_good
+        for row in pc.indices_nonzero(pc.invert(good)).to_pylist()
     ]
-    kept = table.filter(good).combine_chunks().to_batches()
+    kept = (table.filter(good) if rejected else table).combine_chunks().to_batches()
     rows = kept[0] if kept else pa.RecordBatch.from_pylist([], schema=ARROW_SCHEMA)
     return Batch(*key, rows), rejected
 

@@ -20,7 +20,7 @@ class History:
         self.path = path
         self._local = threading.local()
         with self._connection() as connection:
-            connection.execute(window_table.TABLE)
+            window_table.create(connection)
 
     def windows(
         self,
@@ -39,10 +39,13 @@ class History:
         ]
         return window_table.read(self._connection(), window_s, start_ns, end_ns, filters)
 
+    def totals(self, window_s: int, start_ns: int, end_ns: int, user: str | None = None) -> pl.DataFrame:
+        """Sums over [start_ns, end_ns) by user, operation, micro-operation and meter, from windows of one length."""
+        return window_table.totals(self._connection(), window_s, start_ns, end_ns, user)
+
     def users(self) -> list[str]:
         """Everyone who ever used anything, sorted."""
-        rows = self._connection().execute("SELECT DISTINCT user_id FROM windows ORDER BY 1").fetchall()
-        return [str(row[0]) for row in rows]
+        return window_table.users(self._connection())
 
     def span_ns(self, window_s: int) -> tuple[int, int] | None:
         """Start of the first and end of the last window of one length, or None without any."""

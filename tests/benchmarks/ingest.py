@@ -38,6 +38,7 @@ def _bodies() -> list[bytes]:
 def main() -> None:
     """Print one JSON document."""
     bodies, count = _bodies(), BATCHES * ROWS
+    parse(bodies[0], BATCH_MEDIA_TYPE, Limits(), time.time())  # the first call pays for imports
     started = time.process_time()
     batches = [parse(body, BATCH_MEDIA_TYPE, Limits(), time.time())[0] for body in bodies]
     json_s = time.process_time() - started
@@ -46,6 +47,7 @@ def main() -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     arrow = sink.getvalue().to_pybytes()
+    parse(arrow, ARROW_MEDIA_TYPE, Limits(), time.time())
     started = time.process_time()
     parse(arrow, ARROW_MEDIA_TYPE, Limits(), time.time())
     arrow_s = time.process_time() - started

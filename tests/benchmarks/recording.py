@@ -43,7 +43,7 @@ def main() -> None:
             cost = _in_a_process(what, engine)
             if cost is not None:
                 taken.setdefault(what if engine == "none" else f"{engine} {what}", []).append(cost)
-    cost = {name: statistics.median(values) for name, values in taken.items()}
+    cost = {name: min(values) for name, values in taken.items()}  # the round that was disturbed least
     for name in ("python call", "python idle", "compiled call", "compiled idle"):
         if name in cost:
             cost[name] = max(0.0, cost[name] - cost["bare"])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from features.contracts import Outcome
-from features.sqlite_log import CorruptBatchError, SqliteEventLog
+from features.sqlite_log import SqliteEventLog
+from features.stored_rows import CorruptBatchError
 from tests.features.events import batch, event
 
 _WRITER = """

@@ -82,7 +82,7 @@ def metered(request, tmp_path):
             text=True,
             timeout=120,
             cwd=tmp_path,
-            env=environment(**{"METERCAST_ENGINE": request.param} | env),
+            env=environment(**{"METERCAST_ENGINE": request.param, "METERCAST_CPU_BUDGET": "1"} | env),
         )
         assert process.returncode == code, process.stderr
         return Run(process, batches, request.param)

@@ -182,6 +182,33 @@ for n in range(400):
     assert dropped > 0
 
 
+def test_above_the_cpu_budget_totals_are_kept_and_the_change_is_told(metered):
+    """The governor gives up detail, not amounts, and an event says when and why."""
+    run = metered(
+        """
+import time
+from metercast import custom, operation
+end = time.monotonic() + 1.5
+runs = 0
+while time.monotonic() < end:
+    for _ in range(50):
+        with operation("count"):
+            custom("things", 5)
+        runs += 1
+print(runs)
+""",
+        METERCAST_CPU_BUDGET="0.0001",
+        METERCAST_INTERVAL_S="0.1",
+    )
+    runs = int(run.output)
+    assert run.total("units", "count", "CUSTOM") == 5 * runs
+    assert run.total("units", "count", "CPU_INSTRUCTION") == runs
+    assert run.total("events", "count") < runs
+    changes = [event for event in run.events if event["meter"] == "detail_changes"]
+    assert changes
+    assert changes[0]["source"].startswith("detail: totals")
+
+
 def test_own_cost_is_reported(metered):
     """PROFILER_SELF says what metering cost, apart from what the program used."""
     run = metered("from metercast import operation\nfor _ in range(100):\n    with operation('x'): pass")

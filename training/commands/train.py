@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from training.configuration import ConfigurationError, load_configuration
-from training.data import NoDataError, panel_of_directory
+from training.data import NoDataError, panel_of
 
 if TYPE_CHECKING:
     from training.run import Trained
@@ -32,18 +33,19 @@ def main(argv: list[str]) -> int:
         configuration = load_configuration(args.config)
         if args.promote:
             configuration = configuration.model_copy(update={"promote": True})
-        panel = panel_of_directory(args.data, configuration.data)
+        panel = panel_of(args.data, configuration.data)
         from training.run import train  # MLflow and Lightning take seconds to import: only once the input is right
 
         with _progress() as bar:
             task = bar.add_task("starting", total=1.0)
-            trained, promoted = train(
+            run = train(
                 panel, configuration, args.data, lambda what, done: bar.update(task, description=what, completed=done)
             )
     except (ConfigurationError, NoDataError, ValueError) as error:
         print(f"metercast train: {error}", file=sys.stderr)
         return 2
-    rows = [_row(one) for one in trained]
+    rows = [_row(one) for one in run.trained]
+    promoted = run.promotion.version if run.promotion is not None else None
     if args.json:
         document = {
             "series": len(panel.series),
@@ -51,10 +53,13 @@ def main(argv: list[str]) -> int:
             "window_s": panel.window_ns // 1_000_000_000,
             "models": rows,
             "champion": next((row for row in rows if row["version"] == promoted), None),
+            "promotion": asdict(run.promotion) if run.promotion is not None else None,
         }
         print(json.dumps(document, indent=2))
     else:
         _show(rows, promoted)
+        if run.promotion is not None:
+            print(f"promotion: {run.promotion.reason}")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-from metercast.operations import operation
 from metercast.routes import route_of_path
 
 TYPE_CHECKING = False
@@ -43,29 +42,44 @@ def install_fastapi_routes(routing: ModuleType, engine: Engine) -> None:
 
 def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     """An ASGI application whose requests are operations."""
+    current, enter, leave = engine.current, engine.open, engine.close
+    user_of = _user_of_headers(engine)
 
     @functools.wraps(call)
     async def calling(self: Any, scope: Any, receive: Any, send: Any) -> None:
         kind = scope["type"]
-        if kind not in ("http", "websocket") or _MARK in scope or not engine.is_on:
+        if _MARK in scope or not engine.is_on or kind not in ("http", "websocket"):
             await call(self, scope, receive, send)
             return
-        method = scope.get("method", "WEBSOCKET")
-        scope[_MARK] = method
-        with operation(f"{method} {route_of_path(scope['path'])}", _user(scope["headers"], engine)):
+        scope[_MARK] = method = scope.get("method", "WEBSOCKET")
+        unrouted = f"{method} {{unrouted}}"
+        execution = enter(unrouted, user_of(scope["headers"]))
+        token = current.set(execution)
+        try:
             await call(self, scope, receive, send)
+        finally:
+            if execution.operation is unrouted:
+                execution.operation = f"{method} {route_of_path(scope['path'])}"
+            leave(execution)
+            current.reset(token)
 
     return calling
 
 
-def _user(headers: Any, engine: Engine) -> str:
-    for name in engine.user_headers:
-        wanted = name.lower().encode("latin-1")
-        for key, value in headers:
-            if key == wanted and value:
-                text: str = value.decode("latin-1")
+def _user_of_headers(engine: Engine) -> Callable[[Any], str]:
+    """What finds the user in the headers of a request: the first of the configured names that has a value."""
+    names = [name.lower().encode("latin-1") for name in engine.user_headers]
+    wanted = frozenset(names)
+
+    def user_of(headers: Any) -> str:
+        found = {name: value for name, value in headers if name in wanted}
+        for name in names if found else ():
+            if found.get(name):
+                text: str = found[name].decode("latin-1")
                 return text
-    return ""
+        return ""
+
+    return user_of
 
 
 def _name_by_route(route: Any, engine: Engine) -> None:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from metercast.overflow import Key, Record
+    from metercast.totals import Key, Record
 
     Row = tuple[float, str, str, int, str, int, int, int, int, float, float, int, int, str]
 

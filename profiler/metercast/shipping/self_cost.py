@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 
 from metercast.engine import CODE, Engine
+from metercast.shipping.governor import Governor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from metercast.settings import Settings
     from metercast.shipping.batch import Converter, Row
 
 OPERATION = "metercast"
 DROPPED = "dropped_events"
+DETAIL_CHANGES = "detail_changes"
 _SELF = CODE["PROFILER_SELF"]
 _ROUNDS = 200
 
@@ -23,10 +26,11 @@ class SelfCost:
     events say how large that part is, and are not to be billed beside it.
     """
 
-    def __init__(self, engine: Engine, converter: Converter, user: str) -> None:
+    def __init__(self, engine: Engine, converter: Converter, settings: Settings) -> None:
+        self._governor = Governor(engine, settings.cpu_budget)
         self._engine = engine
         self._converter = converter
-        self._user = user
+        self._user = settings.user
         self._record_ns = recording_cost_ns(type(engine))
         self._calls = engine.calls()
         self._cpu_mark_ns = time.thread_time_ns()
@@ -36,14 +40,16 @@ class SelfCost:
         now_ns = time.thread_time_ns()
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
         calls = self._engine.calls()
-        records, self._calls = records + calls - self._calls, calls
-        if not records:
+        counted, self._calls = records + calls - self._calls, calls
+        if not counted:
             return []
-        recording_ns = int(records * self._record_ns)
-        return [
+        recording_ns = int(counted * self._record_ns)
+        rows = [
             self._row(shipping_ns, "thread-clock", float(dropped), DROPPED),
-            self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {records}", 0.0, ""),
+            self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {counted}", 0.0, ""),
         ]
+        change = self._governor.judge(records, shipping_ns, recording_ns)
+        return rows if change is None else [*rows, self._row(0, change, 1.0, DETAIL_CHANGES)]
 
     def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
         key = (self._user, OPERATION, _SELF, meter)

@@ -80,7 +80,7 @@ class Shipper:
             self._thread.join(timeout_s + 1.0)
 
     def _run(self) -> None:
-        self.self_cost = SelfCost(self.engine, self.converter, self.settings.user)
+        self.self_cost = SelfCost(self.engine, self.converter, self.settings)
         self.engine.mute()
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
@@ -109,10 +109,11 @@ class Shipper:
             left -= len(records)
             recorded += len(records)
             self._put(self.converter.rows(records))
-        grown = engine.take_overflow()
-        self.dropped += int(sum(amounts[0] for _, amounts in grown))
+        grown = engine.take_totals()
+        recorded += int(sum(amounts[0] for _, amounts in grown))
         self._put(self.converter.totals(grown))
-        self._put(self.self_cost.rows(recorded + self.dropped - dropped, self.dropped - dropped))
+        self.dropped = engine.dropped
+        self._put(self.self_cost.rows(recorded, self.dropped - dropped))
         self._guard(self._ship)
 
     def _put(self, rows: list[Row]) -> None:

@@ -32,6 +32,8 @@ def _drain(worker: EngineWorker) -> sqlite3.Connection:
 class Watcher:
     """A hook that remembers what it saw and can fail."""
 
+    window_s = 1
+
     def __init__(self) -> None:
         self.rows: list[pl.DataFrame] = []
         self.fails = 0
@@ -41,8 +43,7 @@ class Watcher:
         if self.fails:
             self.fails -= 1
             raise RuntimeError("hook failed")
-        if window_s == 1:
-            self.rows.append(rows)
+        self.rows.append(rows)
 
     def rolled_back(self) -> None:
         self.undone += 1

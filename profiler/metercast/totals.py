@@ -1,4 +1,4 @@
-"""Totals of the records for which the bounded buffer had no room: detail is lost then, amounts never."""
+"""Totals of the records that are not kept one by one: detail is given up then, amounts never."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ AMOUNTS = 7
 """Amounts of a total: events, cpu_ns, memory, network and disk bytes, duration_ns, units."""
 
 
-class Overflow:
-    """Totals of the records one thread had no room for; only that thread writes, and only upwards."""
+class Totals:
+    """Totals of one thread; only that thread writes, and only upwards."""
 
     __slots__ = ("shipped", "totals")
 
@@ -24,7 +24,7 @@ class Overflow:
         self.shipped: dict[Key, list[float]] = {}
 
     def add(self, record: Record) -> None:
-        """Count a record that found the ring full."""
+        """Add a record."""
         _, execution, code, cpu_ns, memory, network, disk, duration_ns, units, meter = record
         key = (execution.user, execution.operation, code, meter)
         total = self.totals.get(key)

@@ -1,0 +1,102 @@
+"""`metercast log`: look into the event log of a data directory, verify it, and replay it against the windows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from features.sqlite_log import connect
+from features.stored_rows import CorruptBatchError
+from serving.storage.log_check import differences, verify
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code: 3 where something damaged or different was found."""
+    args = _parser().parse_args(argv)
+    path = args.data / "metercast.db"
+    if not path.is_file():
+        print(f"metercast log: no database {path}; `metercast serve --data` makes one", file=sys.stderr)
+        return 2
+    connection = connect(path)
+    try:
+        answer, code = {"list": _list, "verify": _verify, "replay": _replay}[args.act](connection, args)
+    except CorruptBatchError as error:
+        print(f"metercast log: {error}", file=sys.stderr)
+        return 3
+    except sqlite3.OperationalError as error:
+        print(f"metercast log: {path} cannot be read: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    print(json.dumps(answer, indent=2) if args.json else "\n".join(_text(answer)))
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="metercast log", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    shared.add_argument("--json", action="store_true", help="print one JSON document")
+    acts = parser.add_subparsers(dest="act", required=True)
+    listing = acts.add_parser("list", parents=[shared], help="batches in the order of the log")
+    listing.add_argument("--after", type=int, default=0, help="begin after this offset")
+    listing.add_argument("--limit", type=int, default=20, help="default: %(default)s")
+    listing.add_argument("--producer", help="of this producer only")
+    acts.add_parser("verify", parents=[shared], help="compare every batch with its checksum; exit 3 if one is damaged")
+    replay = acts.add_parser("replay", parents=[shared], help="compute windows anew; exit 3 if the kept ones differ")
+    replay.add_argument("--limit", type=int, default=20, help="show so many differences (default: %(default)s)")
+    return parser
+
+
+def _list(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    query = """
+        SELECT log_offset, received_ns, producer, epoch, sequence, events, length(body) FROM log
+        WHERE log_offset > ? AND (? IS NULL OR producer = ?) ORDER BY log_offset LIMIT ?
+    """
+    names = ("offset", "received", "producer", "epoch", "sequence", "events", "size_bytes")
+    rows = connection.execute(query, (args.after, args.producer, args.producer, args.limit))
+    return {"batches": [dict(zip(names, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]}, 0
+
+
+def _verify(connection: sqlite3.Connection, _args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    found = verify(connection)
+    answer = {
+        "batches": found.batches,
+        "events": found.events,
+        "gaps": list(found.gaps),
+        "corrupt": list(found.corrupt),
+    }
+    return answer, 3 if found.corrupt else 0
+
+
+def _replay(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    found = differences(connection)
+    shown = [
+        {"window_s": window_s} | {name: str(value) for name, value in row.items()}
+        for window_s, odd in found.items()
+        for row in odd.head(args.limit).iter_rows(named=True)
+    ]
+    count = sum(odd.height for odd in found.values())
+    return {"different_windows": count, "differences": shown[: args.limit]}, 3 if count else 0
+
+
+def _time(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+
+
+def _text(answer: dict[str, Any]) -> list[str]:
+    """A line a figure, and a line a found thing."""
+    lines = []
+    for name, value in answer.items():
+        if not isinstance(value, list):
+            lines.append(f"{name.replace('_', ' ')}: {value}")
+            continue
+        lines += [
+            one if isinstance(one, str) else "  ".join(f"{key}={part}" for key, part in one.items()) for one in value
+        ]
+    return lines or ["the log is empty"]

@@ -1,0 +1,112 @@
+"""Checks of a data directory's log: checksums, gaps in producers' sequences, and windows against a clean replay."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from features.stored_rows import CorruptBatchError, decode
+from features.windows import SCHEMA, aggregate, empty, merge
+from serving.storage import window_table
+
+_SECOND_NS = 1_000_000_000
+_CHUNK_EVENTS = 200_000
+_KEY = ["window_start", "user_id", "operation_id", "micro_operation_type", "meter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a walk through the log found; ``gaps`` are sequence numbers that a producer skipped: never acknowledged."""
+
+    batches: int
+    events: int
+    corrupt: tuple[str, ...]
+    gaps: tuple[dict[str, object], ...]
+
+
+def verify(connection: sqlite3.Connection) -> Verification:
+    """Compare every batch of the log with its checksum and its count of events."""
+    batches, events, corrupt = 0, 0, list[str]()
+    query = "SELECT log_offset, producer, events, digest, body FROM log ORDER BY log_offset"
+    for offset, producer, count, digest, body in connection.execute(query):
+        place = f"batch at offset {offset} of producer {producer!r}"
+        batches, events = batches + 1, events + count
+        try:
+            rows = decode(body, digest, place)
+        except CorruptBatchError as error:
+            corrupt.append(str(error))
+            continue
+        if rows.num_rows != count:
+            corrupt.append(f"{place} holds {rows.num_rows} events but says {count}; restore it from a backup")
+    return Verification(batches, events, tuple(corrupt), tuple(_gaps(connection)))
+
+
+def _gaps(connection: sqlite3.Connection) -> Iterator[dict[str, object]]:
+    query = """
+        SELECT producer, epoch, min(sequence), max(sequence), count(*) FROM log
+        WHERE producer NOT LIKE 'content-%' GROUP BY producer, epoch
+        HAVING max(sequence) - min(sequence) + 1 > count(*)
+    """
+    for producer, epoch, first, last, count in connection.execute(query):
+        missing = last - first + 1 - count
+        yield {"producer": producer, "epoch": epoch, "first": first, "last": last, "missing": missing}
+
+
+def differences(connection: sqlite3.Connection) -> dict[int, pl.DataFrame]:
+    """Windows that differ from a replay of what the engine has read, by length in seconds; empty when all agree.
+
+    One row a window, with the columns of `features.windows.SCHEMA` and, named ``..._replayed``, what they should be;
+    null is a window that one side lacks. Raises CorruptBatchError for a damaged batch. Both are read in one snapshot.
+    """
+    connection.execute("BEGIN")
+    try:
+        row = connection.execute("SELECT state FROM engine").fetchone()
+        state: dict[str, Any] = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
+        lengths = sorted(int(window_s) for window_s in state["closed_until_ns"])
+        replayed = _replay(connection, int(state["offset"]), lengths)
+        found = {}
+        for window_s in lengths:
+            kept = window_table.read(connection, window_s, 0, 2**63 - 1)
+            odd = _unequal(kept, replayed[window_s])
+            if odd.height:
+                found[window_s] = odd
+    finally:
+        connection.execute("ROLLBACK")
+    return found
+
+
+def _unequal(kept: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
+    both = kept.join(replayed, on=_KEY, how="full", suffix="_replayed", coalesce=True)
+    amounts = [name for name in SCHEMA if name not in _KEY]
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_replayed")) for name in amounts)
+    return both.filter(~same)
+
+
+def _replay(connection: sqlite3.Connection, until_offset: int, lengths: list[int]) -> dict[int, pl.DataFrame]:
+    """Windows of every length, computed anew from the batches up to an offset."""
+    sums = {window_s: empty() for window_s in lengths}
+    waiting: list[pl.DataFrame] = []
+    query = "SELECT log_offset, producer, digest, body FROM log WHERE log_offset <= ? ORDER BY log_offset"
+    for offset, producer, digest, body in connection.execute(query, (until_offset,)):
+        rows = decode(body, digest, f"batch at offset {offset} of producer {producer!r}")
+        waiting.append(pl.DataFrame(pl.from_arrow(rows)))
+        if sum(frame.height for frame in waiting) >= _CHUNK_EVENTS:
+            _take_in(sums, waiting)
+            waiting = []
+    _take_in(sums, waiting)
+    return sums
+
+
+def _take_in(sums: dict[int, pl.DataFrame], frames: list[pl.DataFrame]) -> None:
+    frames = [frame for frame in frames if frame.height]
+    if not frames or not sums:
+        return
+    finest = min(sums)
+    base = aggregate(pl.concat(frames), finest * _SECOND_NS)
+    for window_s, before in sums.items():
+        sums[window_s] = merge(pl.concat([before, base]), window_s * _SECOND_NS)

@@ -1,0 +1,96 @@
+"""`metercast tune` on a real usage file with real Optuna and MLflow stores."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from training.commands.tune import main as tune
+from training.configuration import load_configuration
+
+CONFIG = """
+study: small
+data: {window_s: 3600, season: 6, windows: 100, horizon: 6, usage: USAGE}
+lstm: {batch_size: 8, steps: 4, context_seasons: 2}
+space:
+  hidden: {choices: [4, 8]}
+  learning_rate: {low: 0.001, high: 0.01, log: true}
+backtest: {origins: 2}
+checks: 2
+trials: 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A search over a usage file of two series."""
+    start = datetime(2026, 1, 1)
+    rows = [
+        {
+            "series": f"s{row}",
+            "tenant": "ada",
+            "resource": "cpu_cycles",
+            "timestamp": start + timedelta(hours=hour),
+            "value": 10.0 + row + float(np.sin(hour)),
+        }
+        for row in range(2)
+        for hour in range(60)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "usage.parquet")
+    path = tmp_path / "tune.yaml"
+    path.write_text(CONFIG.replace("USAGE", str(tmp_path / "usage.parquet")))
+    return path
+
+
+def test_a_search_resumes_and_hands_over_its_best(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run adds only the trials that lack; each is nested in the study's run; the best becomes a config."""
+    data, out = config.parent / "data", config.parent / "best.yaml"
+    assert tune([str(config), "--data", str(data), "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["completed"] + first["pruned"] == 2
+    assert tune([str(config), "--data", str(data), "--json", "--trials", "3", "--out", str(out)]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["completed"] + second["pruned"] == 3
+    assert second["best_value"] <= first["best_value"]
+    assert second["run_id"] == first["run_id"]
+    client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tuning")
+    assert experiment is not None
+    nested = client.search_runs(
+        [experiment.experiment_id], filter_string=f"tags.`mlflow.parentRunId` = '{first['run_id']}'"
+    )
+    assert len(nested) == 3
+    assert len({run.data.params["learning_rate"] for run in nested}) == 3, "a resumed study proposes new values"
+    assert load_configuration(out).lstm.hidden == second["best"]["hidden"]
+
+
+def test_a_study_of_other_data_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trials of different questions are never mixed in one study."""
+    data = config.parent / "data"
+    assert tune([str(config), "--data", str(data), "--trials", "1"]) == 0
+    document = yaml.safe_load(config.read_text())
+    document["metric"] = "mase"
+    config.write_text(yaml.safe_dump(document))
+    assert tune([str(config), "--data", str(data)]) == 2
+    assert "give this one a name of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [("{depth: {low: 1, high: 2}}", "'depth'"), ("{hidden: {low: 9, high: 4}}", "no range"), ("{}", "space")],
+)
+def test_a_space_that_cannot_be_searched_is_refused(
+    config: Path, capsys: pytest.CaptureFixture[str], space: str, message: str
+) -> None:
+    """The key and what may vary are named before anything is loaded."""
+    document = yaml.safe_load(config.read_text()) | {"space": yaml.safe_load(space)}
+    config.write_text(yaml.safe_dump(document))
+    assert tune([str(config), "--data", str(config.parent)]) == 2
+    assert message in capsys.readouterr().err

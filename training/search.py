@@ -1,0 +1,194 @@
+"""Search of a network's sizes and training with Optuna: one resumable study a name, every trial a nested MLflow run."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from models.forecasters.lstm import LstmConfig
+from models.panel import Panel
+from training.backtest import backtest, rolling_cuts
+from training.checks import Holdout
+from training.configuration import Choices, Range, TuneConfiguration
+from training.fingerprint import fingerprint
+from training.fit import fit_forecaster
+from training.tracking import Tracking
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of all trials that is done."""
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class StudyMismatchError(ValueError):
+    """A study of this name was made on other data or by another question; its trials cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a study found: its best values over those of the configuration, and its trials by how they ended."""
+
+    study: str
+    best: LstmConfig
+    best_value: float
+    first_value: float
+    completed: int
+    pruned: int
+    failed: int
+    parameters: dict[str, Any]
+    run_id: str
+
+
+def search(
+    panel: Panel,
+    horizon: int,
+    configuration: TuneConfiguration,
+    directory: Path,
+    progress: Progress = lambda _what, _share: None,
+) -> Search:
+    """Run trials until the study has as many as are asked for; several processes may work on one study.
+
+    Raises StudyMismatchError for a study of other data, ValueError for too few windows or no completed trial.
+    """
+    horizon = min(horizon, max(1, panel.windows // 3))
+    cuts = rolling_cuts(panel.windows, horizon, configuration.backtest.origins, configuration.backtest.stride)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    tracking = Tracking(directory, configuration.experiment)
+    study = _study(panel, configuration, directory)
+    parent = _parent_run(study, panel, configuration, tracking)
+
+    def objective(trial: optuna.Trial) -> float:
+        done = _ended(study) / configuration.trials
+        progress(f"trial {trial.number}", done)
+        values = {name: _suggest(trial, name, space) for name, space in configuration.space.items()}
+        config = LstmConfig(**(configuration.lstm.model_dump() | values))
+        run_id = tracking.start(f"trial-{trial.number}", values, parent)
+        trial.set_user_attr("run_id", run_id)
+        try:
+            accuracy = _attempt(trial, config, panel, horizon, cuts, configuration, tracking)
+        except BaseException as error:
+            tracking.finish(run_id, "KILLED" if isinstance(error, optuna.TrialPruned | KeyboardInterrupt) else "FAILED")
+            raise
+        tracking.log_figures(run_id, accuracy)
+        tracking.finish(run_id)
+        return accuracy[configuration.metric]
+
+    if _ended(study) < configuration.trials:
+        limit = optuna.study.MaxTrialsCallback(configuration.trials, states=ENDED)
+        study.optimize(objective, n_trials=configuration.trials - _ended(study), callbacks=[limit])
+    return _found(study, configuration, tracking, parent)
+
+
+def _study(panel: Panel, configuration: TuneConfiguration, directory: Path) -> optuna.Study:
+    directory.mkdir(parents=True, exist_ok=True)
+    # A worker that was killed leaves a running trial; the heartbeat tells others that it will not end.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{directory.resolve() / 'optuna.db'}", heartbeat_interval=60)
+    began = _began(storage, configuration.study)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=configuration.study,
+        load_if_exists=True,
+        direction="minimize",
+        sampler=optuna.samplers.TPESampler(seed=configuration.seed + began, multivariate=True, n_startup_trials=5),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    question = configuration.model_dump_json(exclude={"trials", "experiment", "study", "seed"})
+    asked = hashlib.sha256(f"{fingerprint(panel)} {question}".encode()).hexdigest()
+    before = study.user_attrs.get("asked")
+    if before is None:
+        study.set_user_attr("asked", asked)
+    elif before != asked:
+        raise StudyMismatchError(
+            f"study {configuration.study!r} in {directory} was made with other data or another configuration; "
+            "give this one a name of its own (study: ...)"
+        )
+    return study
+
+
+def _began(storage: optuna.storages.RDBStorage, name: str) -> int:
+    """How many trials were begun: a sampler that resumes must not propose its first values once more."""
+    known = {one.study_name: one._study_id for one in storage.get_all_studies()}
+    return len(storage.get_all_trials(known[name], deepcopy=False)) if name in known else 0
+
+
+def _parent_run(study: optuna.Study, panel: Panel, configuration: TuneConfiguration, tracking: Tracking) -> str:
+    """The run that all trials of a study are nested in, made by whoever comes first."""
+    known = study.user_attrs.get("run_id")
+    if known is not None:
+        return str(known)
+    parameters = {"model": configuration.model, "metric": configuration.metric, "data": fingerprint(panel)}
+    run_id = tracking.start(f"study {configuration.study}", parameters)
+    tracking.log_document(run_id, configuration.model_dump(mode="json"), "configuration.json")
+    study.set_user_attr("run_id", run_id)
+    return run_id
+
+
+def _suggest(trial: optuna.Trial, name: str, space: Choices | Range) -> int | float:
+    if isinstance(space, Choices):
+        chosen: int | float = trial.suggest_categorical(name, space.choices)
+        return chosen
+    if isinstance(space.low, int) and isinstance(space.high, int):
+        return trial.suggest_int(name, space.low, space.high, log=space.log)
+    return trial.suggest_float(name, float(space.low), float(space.high), log=space.log)
+
+
+def _attempt(
+    trial: optuna.Trial,
+    config: LstmConfig,
+    panel: Panel,
+    horizon: int,
+    cuts: tuple[int, ...],
+    configuration: TuneConfiguration,
+    tracking: Tracking,
+) -> dict[str, float]:
+    """Train on what lies before the first origin, watched on what lies after; the figures of all origins."""
+    run_id = str(trial.user_attrs["run_id"])
+
+    def report(check: int, loss: float) -> None:
+        tracking.log_figures(run_id, {"holdout_loss": loss}, step=check)
+        trial.report(loss, check)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"loss {loss:.4f} at check {check} is worse than the median of earlier trials")
+
+    holdout = Holdout(panel, cuts[0], configuration.checks, report)
+    tested = backtest(
+        lambda past, reach: fit_forecaster(configuration.model, past, reach, config, holdout=holdout),
+        panel,
+        cuts,
+        horizon,
+    )
+    return tested.accuracy.document()
+
+
+def _ended(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=ENDED))
+
+
+def _found(study: optuna.Study, configuration: TuneConfiguration, tracking: Tracking, parent: str) -> Search:
+    trials = study.get_trials(deepcopy=False)
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if not completed:
+        raise ValueError(f"no trial of study {study.study_name!r} completed; widen the space or lower lstm.steps")
+    best = study.best_trial
+    tracking.log_figures(parent, {f"best_{configuration.metric}": float(best.values[0])}, step=len(trials))
+    tracking.finish(parent)
+    return Search(
+        study=study.study_name,
+        best=LstmConfig(**(configuration.lstm.model_dump() | best.params)),
+        best_value=float(best.values[0]),
+        first_value=float(completed[0].values[0]),
+        completed=len(completed),
+        pruned=sum(trial.state is TrialState.PRUNED for trial in trials),
+        failed=sum(trial.state is TrialState.FAIL for trial in trials),
+        parameters=dict(best.params),
+        run_id=parent,
+    )
