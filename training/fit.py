@@ -17,6 +17,7 @@ from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
 from training.checks import Holdout, HoldoutChecks
 from training.data_module import PanelDataModule
+from training.interrupts import plain_interrupts
 from training.lightning_module import ForecastModule
 from training.memory import TrainedNetworks
 from training.threads import few_threads
@@ -59,7 +60,7 @@ def lightning_trainer(
         callbacks: list[L.Callback] = [_Report(config.steps, progress)] if progress is not None else []
         if holdout is not None:
             callbacks.append(HoldoutChecks(holdout, shape, config.steps))
-        with _quiet():
+        with _quiet(), plain_interrupts():
             trainer = L.Trainer(
                 max_steps=config.steps,
                 accelerator="auto",

@@ -59,7 +59,7 @@ def search(
     """
     horizon = min(horizon, max(1, panel.windows // 3))
     cuts = rolling_cuts(panel.windows, horizon, configuration.backtest.origins, configuration.backtest.stride)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     tracking = Tracking(directory, configuration.experiment)
     study = _study(panel, configuration, directory)
     parent = _parent_run(study, panel, configuration, tracking)

@@ -44,6 +44,9 @@ def main(argv: list[str]) -> int:
     except (ConfigurationError, NoDataError, ValueError) as error:
         print(f"metercast train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("metercast train: stopped; what is registered by now stays", file=sys.stderr)
+        return 1
     rows = [_row(one) for one in run.trained]
     promoted = run.promotion.version if run.promotion is not None else None
     if args.json:
