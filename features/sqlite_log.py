@@ -21,9 +21,12 @@ CREATE TABLE IF NOT EXISTS log (
     events INTEGER NOT NULL,
     digest BLOB NOT NULL,
     body BLOB NOT NULL,
+    sent BLOB,
     UNIQUE (producer, epoch, sequence)
 )
 """
+# `sent` is the checksum of a batch as it came, kept where rows were erased from it, so that sending it again counts as
+# a duplicate still.
 
 
 class SqliteEventLog:
@@ -35,6 +38,8 @@ class SqliteEventLog:
         self._connection = connect(path)
         with self._connection:
             self._connection.execute(_TABLE)
+            if not any(row[1] == "sent" for row in self._connection.execute("PRAGMA table_info(log)")):
+                self._connection.execute("ALTER TABLE log ADD COLUMN sent BLOB")
 
     def append(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT."""
@@ -52,7 +57,7 @@ class SqliteEventLog:
     def _append_one(self, batch: Batch, body: bytes, digest: bytes) -> Outcome:
         key = (batch.producer, batch.epoch, batch.sequence)
         found = self._connection.execute(
-            "SELECT digest FROM log WHERE producer = ? AND epoch = ? AND sequence = ?", key
+            "SELECT coalesce(sent, digest) FROM log WHERE producer = ? AND epoch = ? AND sequence = ?", key
         ).fetchone()
         if found is not None:
             return Outcome.DUPLICATE if found[0] == digest else Outcome.CONFLICT

@@ -27,7 +27,12 @@ def encode(rows: pa.RecordBatch) -> tuple[bytes, bytes]:
 
 
 def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:
-    """The rows again; raises CorruptBatchError, naming ``place``, unless they match the checksum."""
+    """The rows again; raises CorruptBatchError, naming ``place``, unless they match the checksum.
+
+    A batch whose body moved to the archive raises it too: a reader that far behind needs the database of a backup.
+    """
+    if not body:
+        raise CorruptBatchError(f"{place} was archived, and who reads the log is behind that; restore a backup")
     try:
         if body.startswith(_BARE_STREAM):
             plain = pa.py_buffer(body)

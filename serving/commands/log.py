@@ -1,4 +1,4 @@
-"""`metercast log`: look into the event log of a data directory, verify it, and replay it against the windows."""
+"""`metercast log`: look into a data directory's event log, verify it, replay it, and move what is old to Parquet."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import json
 import sqlite3
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from features.sqlite_log import connect
 from features.stored_rows import CorruptBatchError
+from serving.storage.archive import Archive
 from serving.storage.log_check import differences, verify
+from serving.storage.retention import DAY_NS, drop_windows, engine_offset
 
 
 def main(argv: list[str]) -> int:
@@ -24,7 +27,9 @@ def main(argv: list[str]) -> int:
         return 2
     connection = connect(path)
     try:
-        answer, code = {"list": _list, "verify": _verify, "replay": _replay}[args.act](connection, args)
+        answer, code = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact}[args.act](
+            connection, args
+        )
     except CorruptBatchError as error:
         print(f"metercast log: {error}", file=sys.stderr)
         return 3
@@ -50,7 +55,31 @@ def _parser() -> argparse.ArgumentParser:
     acts.add_parser("verify", parents=[shared], help="compare every batch with its checksum; exit 3 if one is damaged")
     replay = acts.add_parser("replay", parents=[shared], help="compute windows anew; exit 3 if the kept ones differ")
     replay.add_argument("--limit", type=int, default=20, help="show so many differences (default: %(default)s)")
+    compact = acts.add_parser("compact", parents=[shared], help="move old batches to Parquet, drop old short windows")
+    compact.add_argument("--older-than-days", type=_days, default=7.0, help="batches (default: %(default)s)")
+    compact.add_argument(
+        "--windows-older-than-days", type=_days, default=35.0, help="windows under an hour (default: %(default)s)"
+    )
     return parser
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise argparse.ArgumentTypeError(f"{text} days; at least 0")
+    return days
+
+
+def _archive(connection: sqlite3.Connection, args: argparse.Namespace) -> Archive:
+    return Archive(connection, args.data / "history")
+
+
+def _compact(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    now_ns = time.time_ns()
+    made = _archive(connection, args).move(now_ns - round(args.older_than_days * DAY_NS), engine_offset(connection))
+    dropped = drop_windows(connection, now_ns - round(args.windows_older_than_days * DAY_NS))
+    parts = [{"file": part.file, "events": part.events} for part in made]
+    return {"archived_events": sum(part.events for part in made), "parts": parts, "dropped_windows": dropped}, 0
 
 
 def _list(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -63,8 +92,8 @@ def _list(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dic
     return {"batches": [dict(zip(names, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]}, 0
 
 
-def _verify(connection: sqlite3.Connection, _args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    found = verify(connection)
+def _verify(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    found = verify(connection, _archive(connection, args))
     answer = {
         "batches": found.batches,
         "events": found.events,
@@ -75,7 +104,7 @@ def _verify(connection: sqlite3.Connection, _args: argparse.Namespace) -> tuple[
 
 
 def _replay(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    found = differences(connection)
+    found = differences(connection, _archive(connection, args))
     shown = [
         {"window_s": window_s} | {name: str(value) for name, value in row.items()}
         for window_s, odd in found.items()

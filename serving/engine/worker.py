@@ -18,6 +18,7 @@ from features.windows import empty
 from serving.engine.hooks import WindowHook
 from serving.engine.step import EngineState, Outputs, step
 from serving.storage import window_table
+from serving.storage.erasure import ERASURES, last_erasure
 
 _TABLE = "CREATE TABLE IF NOT EXISTS engine (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER, state TEXT)"
 _logger = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ _logger = logging.getLogger(__name__)
 
 class FencedError(RuntimeError):
     """Another worker has taken over this database; this one must stop writing."""
+
+
+class ErasedError(RuntimeError):
+    """What this step read may hold erased data; nothing of it was written."""
 
 
 class EngineWorker:
@@ -54,6 +59,7 @@ class EngineWorker:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._epoch = 0
+        self._erasure = 0
         self._state = EngineState()
         self._rate_per_s = 0.0
         self.problem: str | None = None
@@ -89,6 +95,7 @@ class EngineWorker:
         connection = connect(self._path)
         window_table.create(connection)
         connection.execute(_TABLE)
+        connection.execute(ERASURES)
         connection.execute("BEGIN IMMEDIATE")
         row = connection.execute("SELECT epoch, state FROM engine").fetchone()
         self._epoch = (row[0] if row else 0) + 1
@@ -105,6 +112,8 @@ class EngineWorker:
             except FencedError as error:
                 self.problem = str(error)
                 break
+            except ErasedError:
+                continue
             except Exception as error:  # a step that failed was rolled back and is tried again
                 self.problem = f"{type(error).__name__}: {error}"
                 _logger.exception("the engine's step failed and will be tried again")
@@ -120,12 +129,14 @@ class EngineWorker:
 
     def advance(self, connection: sqlite3.Connection) -> int:
         """One step: read, compute, commit. Returns how many events it took in."""
+        erased = last_erasure(connection)  # before reading: a batch read before an erasure must not be counted after it
         batches: list[LoggedBatch] = self._log.read(self._state.offset, self._batch_limit)
         following, outputs = step(self._state, batches, self.windows_s, self._lateness_ns, time.time_ns())
         if not batches and not outputs.closed:
             return 0
         connection.execute("BEGIN IMMEDIATE")
         try:
+            self._forget_erased(connection, erased)
             self._write(connection, following, outputs)
             connection.execute("COMMIT")
         except BaseException:
@@ -135,6 +146,16 @@ class EngineWorker:
             raise
         self._state = following
         return outputs.events
+
+    def _forget_erased(self, connection: sqlite3.Connection, before_reading: int) -> None:
+        """Make hooks read their state again after an erasure; raises ErasedError when one came during this step."""
+        latest = last_erasure(connection)
+        if latest != before_reading:
+            raise ErasedError("data were erased during this step; it is done again")
+        if latest != self._erasure:
+            for hook in self._hooks:
+                hook.rolled_back()
+            self._erasure = latest
 
     def _write(self, connection: sqlite3.Connection, following: EngineState, outputs: Outputs) -> None:
         update = "UPDATE engine SET state = ? WHERE id = 1 AND epoch = ?"

@@ -16,6 +16,7 @@ from metercast.event import BATCH_MEDIA_TYPE, MICRO_OPERATION_TYPES
 from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NEWEST_S, OLDEST_S, Rejection, events_from_json
 from features.typed_events import batch_from_json, batch_from_list
+from serving.ingest.arrow_size import unpacked_bytes
 
 ARROW_MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
@@ -128,13 +129,11 @@ def _content_key(body: bytes) -> tuple[str, int, int]:
 
 def _arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejection]]:
     try:
-        table = pa.ipc.open_stream(body).read_all()
-        table.validate(full=True)
-        table = table.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
-    except (pa.ArrowException, KeyError, ValueError) as error:
+        table = _checked_table(body, limits)
+    except BodyError:
+        raise
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise BodyError(400, f"the body is no Arrow stream of events: {error}") from error
-    if table.num_rows > limits.rows:
-        raise BodyError(413, f"{table.num_rows} rows in one body, at most {limits.rows}; send smaller batches")
     keys = table.select(["producer", "epoch", "sequence"]).group_by(["producer", "epoch", "sequence"]).aggregate([])
     if keys.num_rows != 1:
         raise BodyError(400, f"an Arrow body is one batch: one producer, epoch and sequence, not {keys.num_rows}")
@@ -147,6 +146,33 @@ def _arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejec
     kept = (table.filter(good) if rejected else table).combine_chunks().to_batches()
     rows = kept[0] if kept else pa.RecordBatch.from_pylist([], schema=ARROW_SCHEMA)
     return Batch(*key, rows), rejected
+
+
+def _checked_table(body: bytes, limits: Limits) -> pa.Table:
+    """The events of a stream in `ARROW_SCHEMA`; sizes are checked before anything is unpacked or made plain."""
+    size = unpacked_bytes(body)
+    if size > limits.unpacked_bytes:
+        raise BodyError(413, f"the body unpacks to {size} bytes, at most {limits.unpacked_bytes}; send smaller batches")
+    table = pa.ipc.open_stream(body).read_all()
+    if table.num_rows > limits.rows:
+        raise BodyError(413, f"{table.num_rows} rows in one body, at most {limits.rows}; send smaller batches")
+    table.validate(full=True)
+    table = table.select(ARROW_SCHEMA.names)
+    _check_expansion(table)
+    return table.cast(ARROW_SCHEMA)
+
+
+def _check_expansion(table: pa.Table) -> None:
+    """Refuse columns whose rows share long values: a few bytes of them would become very many as plain strings."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind)
+        if not (plain or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise BodyError(400, f"column {name} is of type {column.type}; use plain or dictionary-encoded columns")
+        if pa.types.is_dictionary(column.type) and not plain:
+            longest = max((pc.max(pc.utf8_length(chunk.dictionary)).as_py() or 0 for chunk in column.chunks), default=0)
+            if longest > LONGEST_NAME:
+                raise BodyError(400, f"column {name} has a value of {longest} characters, at most {LONGEST_NAME}")
 
 
 def _good_rows(table: pa.Table, now_s: float) -> pa.ChunkedArray:

@@ -13,6 +13,8 @@ import polars as pl
 from features.stored_rows import CorruptBatchError, decode
 from features.windows import SCHEMA, aggregate, empty, merge
 from serving.storage import window_table
+from serving.storage.archive import Archive
+from serving.storage.retention import kept_from_ns
 
 _SECOND_NS = 1_000_000_000
 _CHUNK_EVENTS = 200_000
@@ -29,10 +31,10 @@ class Verification:
     gaps: tuple[dict[str, object], ...]
 
 
-def verify(connection: sqlite3.Connection) -> Verification:
-    """Compare every batch of the log with its checksum and its count of events."""
+def verify(connection: sqlite3.Connection, archive: Archive) -> Verification:
+    """Compare every batch of the log and every part of the archive with its checksum and its count of events."""
     batches, events, corrupt = 0, 0, list[str]()
-    query = "SELECT log_offset, producer, events, digest, body FROM log ORDER BY log_offset"
+    query = "SELECT log_offset, producer, events, digest, body FROM log WHERE length(body) > 0 ORDER BY log_offset"
     for offset, producer, count, digest, body in connection.execute(query):
         place = f"batch at offset {offset} of producer {producer!r}"
         batches, events = batches + 1, events + count
@@ -43,6 +45,12 @@ def verify(connection: sqlite3.Connection) -> Verification:
             continue
         if rows.num_rows != count:
             corrupt.append(f"{place} holds {rows.num_rows} events but says {count}; restore it from a backup")
+    for part in archive.parts():
+        events += part.events
+        try:
+            archive.read(part)
+        except CorruptBatchError as error:
+            corrupt.append(str(error))
     return Verification(batches, events, tuple(corrupt), tuple(_gaps(connection)))
 
 
@@ -57,7 +65,7 @@ def _gaps(connection: sqlite3.Connection) -> Iterator[dict[str, object]]:
         yield {"producer": producer, "epoch": epoch, "first": first, "last": last, "missing": missing}
 
 
-def differences(connection: sqlite3.Connection) -> dict[int, pl.DataFrame]:
+def differences(connection: sqlite3.Connection, archive: Archive) -> dict[int, pl.DataFrame]:
     """Windows that differ from a replay of what the engine has read, by length in seconds; empty when all agree.
 
     One row a window, with the columns of `features.windows.SCHEMA` and, named ``..._replayed``, what they should be;
@@ -68,11 +76,12 @@ def differences(connection: sqlite3.Connection) -> dict[int, pl.DataFrame]:
         row = connection.execute("SELECT state FROM engine").fetchone()
         state: dict[str, Any] = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
         lengths = sorted(int(window_s) for window_s in state["closed_until_ns"])
-        replayed = _replay(connection, int(state["offset"]), lengths)
+        replayed = _replay(connection, archive, int(state["offset"]), lengths)
         found = {}
         for window_s in lengths:
-            kept = window_table.read(connection, window_s, 0, 2**63 - 1)
-            odd = _unequal(kept, replayed[window_s])
+            from_ns = kept_from_ns(connection, window_s)
+            kept = window_table.read(connection, window_s, from_ns, 2**63 - 1)
+            odd = _unequal(kept, replayed[window_s].filter(pl.col("window_start").cast(pl.Int64) >= from_ns))
             if odd.height:
                 found[window_s] = odd
     finally:
@@ -87,11 +96,18 @@ def _unequal(kept: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
     return both.filter(~same)
 
 
-def _replay(connection: sqlite3.Connection, until_offset: int, lengths: list[int]) -> dict[int, pl.DataFrame]:
+def _replay(
+    connection: sqlite3.Connection, archive: Archive, until_offset: int, lengths: list[int]
+) -> dict[int, pl.DataFrame]:
     """Windows of every length, computed anew from the batches up to an offset."""
     sums = {window_s: empty() for window_s in lengths}
     waiting: list[pl.DataFrame] = []
-    query = "SELECT log_offset, producer, digest, body FROM log WHERE log_offset <= ? ORDER BY log_offset"
+    for part in archive.parts():
+        _take_in(sums, [archive.read(part)])
+    query = (
+        "SELECT log_offset, producer, digest, body FROM log WHERE log_offset <= ? AND length(body) > 0 "
+        "ORDER BY log_offset"
+    )
     for offset, producer, digest, body in connection.execute(query, (until_offset,)):
         rows = decode(body, digest, f"batch at offset {offset} of producer {producer!r}")
         waiting.append(pl.DataFrame(pl.from_arrow(rows)))

@@ -1,0 +1,54 @@
+"""How long short windows are kept: old ones are dropped, hours stay for bills."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+DAY_NS = 86_400 * 1_000_000_000
+HOUR_S = 3_600
+
+_TABLE = "CREATE TABLE IF NOT EXISTS retention (window_s INTEGER PRIMARY KEY, from_ns INTEGER NOT NULL)"
+
+
+def engine_offset(connection: sqlite3.Connection) -> int:
+    """How far the engine has read the log; 0 before its first start."""
+    if not _exists(connection, "engine"):
+        return 0
+    row = connection.execute("SELECT state FROM engine").fetchone()
+    return int(json.loads(row[0])["offset"]) if row else 0
+
+
+def drop_windows(connection: sqlite3.Connection, before_ns: int) -> int:
+    """Drop windows shorter than an hour that start before a time; returns how many there were."""
+    connection.execute(_TABLE)
+    before_ns -= before_ns % (HOUR_S * 1_000_000_000)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        lengths = [row[0] for row in connection.execute("SELECT DISTINCT window_s FROM windows")]
+        short = [(length, before_ns) for length in lengths if length < HOUR_S]
+        # The time is kept, so that a replay does not take dropped windows for lost ones.
+        connection.executemany(
+            "INSERT INTO retention VALUES (?, ?) ON CONFLICT DO UPDATE SET from_ns = max(from_ns, excluded.from_ns)",
+            short,
+        )
+        condition = "window_s < ? AND window_start_ns < ?"
+        dropped = connection.execute(f"DELETE FROM windows WHERE {condition}", (HOUR_S, before_ns)).rowcount  # noqa: S608
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return int(dropped)
+
+
+def kept_from_ns(connection: sqlite3.Connection, window_s: int) -> int:
+    """Start of the oldest window of a length that is kept, in Unix nanoseconds; 0 when all are."""
+    if not _exists(connection, "retention"):
+        return 0
+    row = connection.execute("SELECT from_ns FROM retention WHERE window_s = ?", (window_s,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _exists(connection: sqlite3.Connection, table: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (table,)).fetchone() is not None
