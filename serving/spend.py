@@ -9,7 +9,7 @@ import polars as pl
 
 from features.windows import KEYS, RESOURCES, SCHEMA
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
-from serving.pricing.plan import EventModel, Plan
+from serving.pricing.plan import Plan, prices_events
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period, UsageRecord
 from serving.storage.history import History
@@ -29,7 +29,7 @@ class Growth:
 def invoice(history: History, windows_s: Sequence[int], plan: Plan, user: str, period: Period) -> Invoice:
     """The user's usage of the period through the plan, line by line."""
     window_s = longest_window(windows_s, period.start_ns, period.end_ns)
-    if _prices_events(plan):
+    if _follows_time(plan):
         return rate(plan, _records(history, windows_s, user, period), period)
     totals = history.totals(window_s, period.start_ns, period.end_ns, user)
     begun = pl.lit(period.start_ns).cast(SCHEMA["window_start"]).alias("window_start")
@@ -48,7 +48,7 @@ def growth(
         return Growth((), PathCosts([], {}))
     first_ns = int(frame["window_start"].cast(pl.Int64).min())  # type: ignore[arg-type]
     moments = tuple(first_ns + (end_ns - first_ns) * step // points for step in range(1, points + 1))
-    if _prices_events(plan):
+    if _follows_time(plan):
         records = _records(history, windows_s, user, period)
         bills = [rate(plan, records, Period(period.start_ns, moment + 1)).total for moment in moments]
         return Growth(moments, PathCosts(bills, {}))
@@ -56,8 +56,9 @@ def growth(
     return Growth(moments, rate_paths(plan, columns, totals))
 
 
-def _prices_events(plan: Plan) -> bool:
-    return any(isinstance(charge.model, EventModel) for charge in plan.charges)
+def _follows_time(plan: Plan) -> bool:
+    """Whether a price depends on single events or on when something was used."""
+    return any(bool(charge.factors) or prices_events(charge.model) for charge in plan.charges)
 
 
 def _records(history: History, windows_s: Sequence[int], user: str, period: Period) -> list[UsageRecord]:
