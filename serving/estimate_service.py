@@ -37,6 +37,7 @@ class EstimateService:
         self._sources, self._worker, self._settings = sources, worker, settings
         self._answers: Kept[dict[str, Any]] = Kept(2_048)
         self._fans: Kept[list[tuple[int, dict[str, str]]]] = Kept(256)
+        self._recent: Kept[tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]] = Kept(256)
         self._futures: Kept[Futures] = Kept(32)
 
     def ask(self, question: Question) -> dict[str, Any]:
@@ -58,6 +59,13 @@ class EstimateService:
         request, model = self._request(question)
         key = ("fan", question, request, model, plan.version)
         return self._fans.get(key, lambda: fan(plan, self._sampled(request, model)))
+
+    def recent(self, question: Question, tolerance_s: float) -> tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]:
+        """Answer and fan that are at most ``tolerance_s`` old: enough for a page, where windows close every second."""
+        versions = [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
+        _, model = self._request(question)
+        key = (question, model, *versions, int(time.monotonic() // tolerance_s))
+        return self._recent.get(key, lambda: (self.ask(question), self.fan(question)))
 
     @property
     def hits(self) -> int:

@@ -9,9 +9,9 @@ import polars as pl
 
 from features.windows import KEYS, RESOURCES, SCHEMA
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
-from serving.pricing.plan import Plan
+from serving.pricing.plan import Plan, prices_events
 from serving.pricing.rate import Invoice, rate
-from serving.pricing.usage import Period
+from serving.pricing.usage import Period, UsageRecord
 from serving.storage.history import History
 from serving.usage_records import usage_records
 
@@ -29,9 +29,11 @@ class Growth:
 def invoice(history: History, windows_s: Sequence[int], plan: Plan, user: str, period: Period) -> Invoice:
     """The user's usage of the period through the plan, line by line."""
     window_s = longest_window(windows_s, period.start_ns, period.end_ns)
+    if _follows_time(plan):
+        return rate(plan, _records(history, windows_s, user, period), period)
     totals = history.totals(window_s, period.start_ns, period.end_ns, user)
     begun = pl.lit(period.start_ns).cast(SCHEMA["window_start"]).alias("window_start")
-    # no price depends on when in the period something was used, so one record stands for all windows of its kind
+    # no other price depends on when in the period something was used: one record stands for all windows of its kind
     return rate(plan, usage_records(totals.with_columns(begun), period.end_ns - period.start_ns), period)
 
 
@@ -46,8 +48,24 @@ def growth(
         return Growth((), PathCosts([], {}))
     first_ns = int(frame["window_start"].cast(pl.Int64).min())  # type: ignore[arg-type]
     moments = tuple(first_ns + (end_ns - first_ns) * step // points for step in range(1, points + 1))
+    if _follows_time(plan):
+        records = _records(history, windows_s, user, period)
+        bills = [rate(plan, records, Period(period.start_ns, moment + 1)).total for moment in moments]
+        return Growth(moments, PathCosts(bills, {}))
     columns, totals = _cumulative(frame, moments)
     return Growth(moments, rate_paths(plan, columns, totals))
+
+
+def _follows_time(plan: Plan) -> bool:
+    """Whether a price depends on single events or on when something was used."""
+    return any(bool(charge.factors) or prices_events(charge.model) for charge in plan.charges)
+
+
+def _records(history: History, windows_s: Sequence[int], user: str, period: Period) -> list[UsageRecord]:
+    """Records as fine as they are kept: one a window of the shortest length."""
+    window_s = min(windows_s)
+    windows = history.windows(window_s, period.start_ns, period.end_ns, user)
+    return usage_records(windows, window_s * NANOSECONDS)
 
 
 def longest_window(windows_s: Sequence[int], start_ns: int, end_ns: int) -> int:

@@ -1,4 +1,4 @@
-"""Pictures of the pages for the README, from a real run of the demo: `make screenshots`."""
+"""Pictures of the pages for the README, from a real run of the demo: `make screenshots`, or with its seconds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("spend", "operations", "anomalies", "plans", "live", "models")
+PATIENCE_MS = 180_000
 WIDE, NARROW = {"width": 1100, "height": 760}, {"width": 390, "height": 800}
 
 
@@ -52,17 +53,20 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("no chromium on this machine; install the package chromium")
-    with demo(90) as address, sync_playwright() as tool:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 90.0
+    with demo(seconds) as address, sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         parts = urlsplit(address)
         for name in PAGES:
             page = browser.new_page(viewport=WIDE)
+            page.set_default_timeout(PATIENCE_MS)
             page.goto(parts._replace(path="/" if name == "spend" else f"/{name}").geturl())
             page.wait_for_timeout(4_000 if name == "live" else 200)
             page.screenshot(path=DOCS / f"{name}.png")
             page.close()
         for name, viewport, scheme in (("spend-dark", WIDE, "dark"), ("spend-phone", NARROW, "light")):
             page = browser.new_page(viewport=viewport, color_scheme=scheme)
+            page.set_default_timeout(PATIENCE_MS)
             page.goto(parts.geturl())
             page.screenshot(path=DOCS / f"{name}.png")
             page.close()

@@ -17,6 +17,8 @@ from serving.forecasting import TooLittleHistoryError
 
 router = APIRouter(include_in_schema=False)
 POINTS = 40
+PATHS = 400
+TOLERANCE_S = 10.0
 
 
 @router.get("/")
@@ -40,8 +42,8 @@ def spend_page(view: ViewDependency) -> Response:
     }
     question = question_of(view, (view.plan.id,))
     try:
-        values["estimate"] = view.platform.estimates.ask(question)
-        values["fan"] = [{"at": iso(at), "quantiles": levels} for at, levels in view.platform.estimates.fan(question)]
+        values["estimate"], fan = view.platform.estimates.recent(question, TOLERANCE_S)
+        values["fan"] = [{"at": iso(at), "quantiles": levels} for at, levels in fan]
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
@@ -55,6 +57,7 @@ def question_of(view: View, plans: tuple[str, ...]) -> Question:
         plans,
         view.period.start_ns,
         view.period.end_ns,
+        PATHS,
         budget=budget.amount if budget is not None else None,
     )
 

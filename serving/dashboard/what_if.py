@@ -26,7 +26,7 @@ class WhatIf:
 
     def __init__(self, view: View) -> None:
         """Raises TooLittleHistoryError where there is too little usage to look ahead."""
-        question = Question(str(view.user), (view.plan.id,), view.period.start_ns, view.period.end_ns)
+        question = Question(str(view.user), (view.plan.id,), view.period.start_ns, view.period.end_ns, PATHS)
         self._futures: Futures = view.platform.estimates.futures(question)
 
     def costs(self, plan: Plan, factor: float) -> PathCosts:

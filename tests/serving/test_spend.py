@@ -1,0 +1,84 @@
+"""Spend to date: summing in the database changes no bill, whatever the plan."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features.windows import SCHEMA
+from serving import spend
+from serving.plan_files import load_plan, load_plans
+from serving.pricing.rate import rate
+from serving.pricing.usage import Period
+from serving.storage import window_table
+from serving.storage.history import History
+from serving.usage_records import usage_records
+from tests.serving.conftest import PLANS
+
+HOUR_NS = 3_600_000_000_000
+NOW_NS = time.time_ns() // HOUR_NS * HOUR_NS
+PERIOD = Period(NOW_NS - 48 * HOUR_NS, NOW_NS)
+BY_EVENT = """
+plan: {id: by-event, version: 1, currency: USD, description: A share of each}
+meters:
+  disk_mb: {microOperationType: [DISK_WRITE], value: diskBytes / 1e6}
+charges:
+  - {id: share, description: A share, meter: disk_mb, model: percentage, rate_percent: "10", fixed_fee: "0.25"}
+"""
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    """Two days of hours of one user."""
+    rows = [
+        {name: 0 for name in SCHEMA}  # noqa: C420 -- a fresh one each
+        | {
+            "window_start": PERIOD.start_ns + hour * HOUR_NS,
+            "user_id": "ada",
+            "operation_id": operation,
+            "micro_operation_type": kind,
+            "meter": "executions" if kind == "CPU_INSTRUCTION" else "",
+            "events": 3,
+            "cpu_cycles": 123_456_789 * hour,
+            "disk_bytes": 1_234_567 * (hour % 5),
+            "execution_time_ms": 0.1 * hour,
+            "units": float(hour),
+        }
+        for hour in range(48)
+        for operation in ("checkout", "search")
+        for kind in ("CPU_INSTRUCTION", "DISK_WRITE")
+    ]
+    schema = SCHEMA | {"window_start": pl.Int64()}
+    frame = pl.DataFrame(rows, schema=schema).with_columns(pl.col("window_start").cast(SCHEMA["window_start"]))
+    connection = sqlite3.connect(tmp_path / "metercast.db")
+    window_table.create(connection)
+    window_table.add(connection, 3600, frame)
+    connection.commit()
+    connection.close()
+    return History(tmp_path / "metercast.db")
+
+
+def test_invoice_is_that_of_the_single_windows(history: History, tmp_path: Path) -> None:
+    """Every plan, one that prices each event among them, gives the same lines as rating window by window."""
+    (tmp_path / "by-event.yaml").write_text(BY_EVENT)
+    plans = [*load_plans(PLANS).values(), load_plan(tmp_path / "by-event.yaml")]
+    windows = history.windows(3600, PERIOD.start_ns, PERIOD.end_ns, "ada")
+    for plan in plans:
+        expected = rate(plan, usage_records(windows, HOUR_NS), PERIOD)
+        found = spend.invoice(history, (3600,), plan, "ada", PERIOD)
+        assert found.lines == expected.lines, plan.id
+        assert found.total > 0
+
+
+def test_growth_ends_at_the_invoice_and_never_falls(history: History, tmp_path: Path) -> None:
+    """The last point of the chart is the total, and spend only rises."""
+    (tmp_path / "by-event.yaml").write_text(BY_EVENT)
+    for plan in [*load_plans(PLANS).values(), load_plan(tmp_path / "by-event.yaml")]:
+        grown = spend.growth(history, (3600,), plan, "ada", PERIOD, PERIOD.end_ns, 10)
+        assert list(grown.costs.totals) == sorted(grown.costs.totals)
+        assert grown.costs.totals[-1] == spend.invoice(history, (3600,), plan, "ada", PERIOD).total
