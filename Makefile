@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly clean
+.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py
+
+screenshots: $(SETUP) ## pictures of the dashboard for docs/, from a run of the demo
+	$(BIN)/python tests/screenshots.py
 
 bench-forecast: $(SETUP) ## backtests of all models on the data beside the project
 	$(BIN)/python tests/benchmarks/forecast.py

@@ -11,9 +11,14 @@ import yaml
 from metercast.event import MICRO_OPERATION_TYPES
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from serving.pricing.charges.matrix import Cell
 from serving.pricing.charges.registry import CHARGE_MODELS
+from serving.pricing.charges.threshold import Level
 from serving.pricing.charges.tier import Tier
 from serving.pricing.expression import parse_expression
+from serving.pricing.modifiers.commitment import Commitment
+from serving.pricing.modifiers.discount import Discount
+from serving.pricing.modifiers.quantity import Blocks, FreeUnits, QuantityStep, Rounding
 from serving.pricing.plan import Charge, Meter, Plan
 
 
@@ -36,11 +41,53 @@ class _Strict(BaseModel):
 
 
 class TierFile(_Strict):
-    """A tier of a graduated or volume charge; ``up_to: null`` is open."""
+    """A tier; ``up_to: null`` is open. ``rate_percent`` takes the place of the unit price in graduated percentages."""
 
     up_to: Amount | None
     unit_price: Amount = Decimal(0)
+    rate_percent: Amount | None = None
     flat_fee: Amount = Decimal(0)
+
+
+class LevelFile(_Strict):
+    """A level of a threshold charge."""
+
+    at: Amount
+    factor: Amount
+
+
+class CellFile(_Strict):
+    """A price of a matrix; what is left out matches any."""
+
+    unit_price: Amount
+    operation: str = ""
+    microOperationType: Literal[("", *MICRO_OPERATION_TYPES)] = ""  # type: ignore[valid-type]  # noqa: N815
+
+
+class QuantityStepFile(_Strict):
+    """One step before pricing: exactly one of the three."""
+
+    free: Amount | None = None
+    round: Literal["round", "ceil", "floor"] | None = None
+    precision: int = 0
+    blocks_of: Amount | None = None
+
+
+class CommitmentFile(_Strict):
+    """A committed amount or quantity."""
+
+    amount: Amount | None = None
+    quantity: Amount | None = None
+    overage_factor: Amount = Decimal(1)
+    true_up: bool = True
+
+
+class DiscountFile(_Strict):
+    """Percent or amount off."""
+
+    id: str
+    percent_off: Amount | None = None
+    amount_off: Amount | None = None
 
 
 class BoundFile(_Strict):
@@ -60,7 +107,7 @@ class MeterFile(_Strict):
 
 
 class ChargeFile(_Strict):
-    """One price of a meter."""
+    """One price of a meter: a model with its parameters, quantity steps before it and modifiers after it."""
 
     id: str
     model: Literal[tuple(CHARGE_MODELS)]  # type: ignore[valid-type]
@@ -68,10 +115,48 @@ class ChargeFile(_Strict):
     meter: str | None = None
     unit_price: Amount | None = None
     price: Amount | None = None
-    tiers: list[TierFile] | None = None
+    multiplier: Amount | None = None
+    package_size: Amount | None = None
+    free_units: Amount | None = None
+    round: Literal["up", "down"] | None = None
+    minimum_packages: int | None = Field(default=None, ge=0)
+    rate_percent: Amount | None = None
+    fixed_fee: Amount | None = None
+    free_events: int | None = Field(default=None, ge=0)
+    free_amount: Amount | None = None
+    per_event_min: Amount | None = None
+    per_event_max: Amount | None = None
     charge_at_zero: bool | None = None
+    tiers: list[TierFile] | None = None
+    levels: list[LevelFile] | None = None
+    cells: list[CellFile] | None = None
+    quantity: list[QuantityStepFile] = []
+    commitment: CommitmentFile | None = None
     minimum: BoundFile | None = None
     maximum: BoundFile | None = None
+    discounts: list[DiscountFile] = []
+
+    def parameters(self) -> dict[str, Any]:
+        """What the model is made with: every parameter that the file gives."""
+        given = {key: value for key in _PARAMETERS if (value := getattr(self, key)) is not None}
+        if self.tiers is not None:
+            given["tiers"] = tuple(
+                Tier(tier.up_to, tier.unit_price if tier.rate_percent is None else tier.rate_percent, tier.flat_fee)
+                for tier in self.tiers
+            )
+        if self.levels is not None:
+            given["levels"] = tuple(Level(level.at, level.factor) for level in self.levels)
+        if self.cells is not None:
+            given["cells"] = tuple(
+                Cell(cell.unit_price, cell.operation, cell.microOperationType) for cell in self.cells
+            )
+        return given
+
+
+_PARAMETERS = (
+    *("unit_price", "price", "multiplier", "package_size", "free_units", "round", "minimum_packages", "rate_percent"),
+    *("fixed_fee", "free_events", "free_amount", "per_event_min", "per_event_max", "charge_at_zero"),
+)
 
 
 class HeadFile(_Strict):
@@ -90,6 +175,7 @@ class PlanFile(_Strict):
     plan: HeadFile
     meters: dict[str, MeterFile] = {}
     charges: list[ChargeFile] = Field(min_length=1)
+    discounts: list[DiscountFile] = []
 
 
 def load_plans(directory: Path) -> dict[str, Plan]:
@@ -148,7 +234,8 @@ class _Builder:
                 raise self._error(("charges", index, "id"), f"charge {key!r} is there twice; ids must be unique")
         start = head.effective_from if head.effective_from.tzinfo else head.effective_from.replace(tzinfo=UTC)
         since_ns = int(start.timestamp()) * 1_000_000_000
-        return Plan(head.id, head.version, head.currency, head.description, charges, since_ns)
+        discounts = self._discounts(("discounts",), self._file.discounts)
+        return Plan(head.id, head.version, head.currency, head.description, charges, since_ns, discounts)
 
     def _meter(self, key: str, file: MeterFile) -> Meter:
         try:
@@ -164,24 +251,46 @@ class _Builder:
             raise self._error((*at, "meter"), f"unknown meter {file.meter!r}; defined are {known}")
         if (file.meter is None) != (file.model == "flat"):
             raise self._error(at, f"a {file.model} charge {'takes no' if file.model == 'flat' else 'needs a'} meter")
-        parameters: dict[str, Any] = {
-            key: value for key in ("unit_price", "price", "charge_at_zero") if (value := getattr(file, key)) is not None
-        }
-        if file.tiers is not None:
-            parameters["tiers"] = tuple(Tier(tier.up_to, tier.unit_price, tier.flat_fee) for tier in file.tiers)
         try:
-            model = CHARGE_MODELS[file.model](**parameters)
+            model = CHARGE_MODELS[file.model](**file.parameters())
         except TypeError as error:
             raise self._error(at, f"charge {file.id!r} does not fit the model {file.model!r}: {error}") from error
         except ValueError as error:
             raise self._error((*at, "tiers"), str(error)) from error
-        low = file.minimum.amount if file.minimum else None
-        high = file.maximum.amount if file.maximum else None
-        meter = meters[file.meter] if file.meter is not None else None
-        return Charge(file.id, file.description or file.id, meter, model, low, high)
+        try:
+            return Charge(
+                file.id,
+                file.description or file.id,
+                meters[file.meter] if file.meter is not None else None,
+                model,
+                file.minimum.amount if file.minimum else None,
+                file.maximum.amount if file.maximum else None,
+                tuple(_quantity_step(step) for step in file.quantity),
+                Commitment(**file.commitment.model_dump()) if file.commitment else None,
+                self._discounts((*at, "discounts"), file.discounts),
+            )
+        except PlanError:
+            raise
+        except ValueError as error:
+            raise self._error(at, f"charge {file.id!r}: {error}") from error
+
+    def _discounts(self, at: tuple[str | int, ...], files: list[DiscountFile]) -> tuple[Discount, ...]:
+        try:
+            return tuple(Discount(file.id, file.percent_off, file.amount_off) for file in files)
+        except ValueError as error:
+            raise self._error(at, str(error)) from error
 
     def _error(self, location: tuple[str | int, ...], message: str) -> PlanError:
         return PlanError(f"{self._name}:{_line(self._root, location)}: {message}")
+
+
+def _quantity_step(file: QuantityStepFile) -> QuantityStep:
+    """The one step that a file names."""
+    if [file.free, file.round, file.blocks_of].count(None) != 2:
+        raise ValueError("a quantity step has exactly one of free, round and blocks_of")
+    if file.free is not None:
+        return FreeUnits(file.free)
+    return Rounding(file.round, file.precision) if file.round is not None else Blocks(file.blocks_of or Decimal(0))
 
 
 def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from models.contracts import Forecast, Forecaster
 from models.panel import Panel
 from training.metrics import Accuracy, accuracy
+from training.threads import few_threads
 
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """Forecasts of one model from every origin (window numbers), and how good they were."""
+    """Forecasts of one model from every origin (window numbers), and how good they were, overall and by origin."""
 
     cuts: tuple[int, ...]
     forecasts: tuple[Forecast, ...]
     accuracy: Accuracy
+    by_origin: tuple[Accuracy, ...]
 
 
 def rolling_cuts(windows: int, horizon: int, origins: int, stride: int | None = None) -> tuple[int, ...]:
@@ -37,7 +39,12 @@ def rolling_cuts(windows: int, horizon: int, origins: int, stride: int | None = 
 def backtest(fit: Callable[[Panel, int], Forecaster], panel: Panel, cuts: Sequence[int], horizon: int) -> Backtest:
     """Fit once, before the first cut, then forecast from each; what is later is only compared with."""
     model = fit(panel.until(cuts[0]), horizon)
-    forecasts = tuple(model.forecast(panel.until(cut), horizon) for cut in cuts)
+    with few_threads():
+        forecasts = tuple(model.forecast(panel.until(cut), horizon) for cut in cuts)
     pasts = [panel.values[:, :cut] for cut in cuts]
     actuals = [panel.values[:, cut : cut + horizon] for cut in cuts]
-    return Backtest(tuple(cuts), forecasts, accuracy(pasts, actuals, list(forecasts), panel.season))
+    each = tuple(
+        accuracy([past], [actual], [forecast], panel.season)
+        for past, actual, forecast in zip(pasts, actuals, forecasts, strict=True)
+    )
+    return Backtest(tuple(cuts), forecasts, accuracy(pasts, actuals, list(forecasts), panel.season), each)

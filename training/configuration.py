@@ -60,6 +60,12 @@ class TrainConfiguration(_Strict):
     backtest: BacktestConfiguration = BacktestConfiguration()
     metric: Literal["wql", "mase", "bill_wape"] = "wql"
     promote: bool = False
+    certainty: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="how sure it must be that the best beats the champion; 0 promotes every best model",
+    )
 
 
 class Choices(_Strict):

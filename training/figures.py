@@ -32,3 +32,22 @@ def fan_figure(panel: Panel, tested: Backtest) -> Figure:
         axes.tick_params(labelsize=7)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
+
+
+def calibration_figure(panel: Panel, tested: Backtest) -> Figure:
+    """How often actuals fell at or below each quantile, for windows and for totals; on the diagonal is right."""
+    horizon = tested.forecasts[0].steps.shape[1]
+    actual = np.stack([panel.values[:, cut : cut + horizon] for cut in tested.cuts])
+    known = np.isfinite(actual)
+    steps = np.stack([forecast.steps for forecast in tested.forecasts])
+    totals = np.stack([forecast.totals for forecast in tested.forecasts])
+    bill = np.nan_to_num(actual).sum(axis=2)
+    below = [float((actual <= steps[..., place])[known].mean()) for place in range(len(LEVELS))] if known.any() else []
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--", label="perfect")
+    axes.plot(LEVELS[: len(below)], below, marker="o", label="windows")
+    axes.plot(LEVELS, (bill[..., None] <= totals).mean(axis=(0, 1)), marker="s", label="totals")
+    axes.set(xlabel="quantile", ylabel="share of actuals at or below it", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(fontsize=8)
+    return figure

@@ -18,6 +18,8 @@ from models.panel import Panel
 from training.checks import Holdout, HoldoutChecks
 from training.data_module import PanelDataModule
 from training.lightning_module import ForecastModule
+from training.memory import TrainedNetworks
+from training.threads import few_threads
 
 Progress = Callable[[float, float], None]
 """Called after every step with the share done and the loss."""
@@ -30,15 +32,19 @@ def fit_forecaster(
     config: LstmConfig | None = None,
     progress: Progress | None = None,
     holdout: Holdout | None = None,
+    networks: TrainedNetworks | None = None,
 ) -> Forecaster:
     """A forecaster of the registry fitted to a panel; raises KeyError for an unknown name.
 
-    ``holdout`` watches a network on data it does not learn from, and may end the training by an exception.
+    ``holdout`` watches a network on data it does not learn from, and may end the training by an exception; ``networks``
+    gives back what was trained before on the same data in the same way.
     """
     kind = FORECASTERS[name]
-    if issubclass(kind, Lstm | Ensemble):
-        return kind(config, lightning_trainer(progress, holdout)).fit(panel, horizon)
-    return kind().fit(panel, horizon)
+    with few_threads():
+        if issubclass(kind, Lstm | Ensemble):
+            trainer = lightning_trainer(progress, holdout)
+            return kind(config, networks.around(trainer) if networks is not None else trainer).fit(panel, horizon)
+        return kind().fit(panel, horizon)
 
 
 def lightning_trainer(

@@ -16,13 +16,18 @@ from models.forecasters.lstm import LstmConfig
 from models.panel import Panel
 from training.backtest import Backtest, backtest, rolling_cuts
 from training.configuration import TrainConfiguration
-from training.export import export_champion
-from training.figures import fan_figure
+from training.figures import calibration_figure, fan_figure
+from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
+from training.memory import TrainedNetworks
+from training.promotion import Promotion, promote_best
 from training.tracking import Tracking
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done."""
+
+CURVE_POINTS = 100
+"""At most about so many points of a loss curve are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +41,79 @@ class Trained:
     train_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The models of a run, and what became of the championship where promotion was asked for."""
+
+    trained: tuple[Trained, ...]
+    promotion: Promotion | None
+
+
 def train(
     panel: Panel, configuration: TrainConfiguration, directory: Path, progress: Progress = lambda _what, _share: None
-) -> tuple[list[Trained], str | None]:
-    """Train, backtest and register; returns the models and the version promoted (None where that is not asked for)."""
+) -> Run:
+    """Train, backtest and register every model; raises ValueError for too few windows."""
     horizon = min(configuration.data.horizon, max(1, panel.windows // 3))
     rolling = configuration.backtest
     cuts = rolling_cuts(panel.windows, horizon, rolling.origins, rolling.stride)
     tracking = Tracking(directory, configuration.experiment)
-    trained = []
+    trained, networks = [], TrainedNetworks()
     for name in configuration.models:
-        fit = _fitter(name, configuration, progress)
+        losses: list[float] = []
+        fit = _fitter(name, configuration, progress, losses, networks)
         tested = backtest(fit, panel, cuts, horizon)
+        losses.clear()
         started = time.perf_counter()
         forecaster = fit(panel, horizon)
         train_s = time.perf_counter() - started
         progress(f"{name}: registering", 0.0)
         run_id, version = _record(tracking, forecaster, panel, horizon, configuration, tested)
-        tracking.log_figure(run_id, fan_figure(panel, tested), "fan.png")
+        _log_details(tracking, run_id, panel, configuration, tested, losses, train_s)
         trained.append(Trained(name, version, run_id, tested, train_s))
         progress(f"{name}: done", 1.0)
-    promoted = None
-    if configuration.promote:
-        best = min(trained, key=lambda one: one.backtest.accuracy.document()[configuration.metric])
-        promoted = best.version
-        export_champion(tracking, promoted, directory)
-    return trained, promoted
+    promotion = promote_best(tracking, trained, panel, configuration, directory) if configuration.promote else None
+    return Run(tuple(trained), promotion)
 
 
-def _fitter(name: str, configuration: TrainConfiguration, progress: Progress) -> Callable[[Panel, int], Forecaster]:
+def _log_details(
+    tracking: Tracking,
+    run_id: str,
+    panel: Panel,
+    configuration: TrainConfiguration,
+    tested: Backtest,
+    losses: list[float],
+    train_s: float,
+) -> None:
+    """Figures by origin, the loss curve, plots and the resolved configuration."""
+    tracking.log_figures(run_id, {"train_s": train_s})
+    curves = [
+        (step, {f"origin_{name}": value for name, value in origin.document().items()})
+        for step, origin in enumerate(tested.by_origin)
+    ]
+    every = max(1, len(losses) // CURVE_POINTS)
+    curves += [(step, {"train_loss": losses[step]}) for step in range(0, len(losses), every)]
+    tracking.log_curves(run_id, curves)
+    tracking.log_document(run_id, configuration.model_dump(mode="json"), "configuration.json")
+    tracking.log_figure(run_id, fan_figure(panel, tested), "fan.png")
+    tracking.log_figure(run_id, calibration_figure(panel, tested), "calibration.png")
+
+
+def _fitter(
+    name: str,
+    configuration: TrainConfiguration,
+    progress: Progress,
+    losses: list[float],
+    networks: TrainedNetworks,
+) -> Callable[[Panel, int], Forecaster]:
+    """Fits the named model, tells how far it is and collects the loss of every step."""
     config = LstmConfig(**configuration.lstm.model_dump())
 
+    def step(share: float, loss: float) -> None:
+        losses.append(loss)
+        progress(f"{name}: training, loss {loss:.3f}", share)
+
     def fit(panel: Panel, horizon: int) -> Forecaster:
-        return fit_forecaster(
-            name, panel, horizon, config, lambda share, loss: progress(f"{name}: training, loss {loss:.3f}", share)
-        )
+        return fit_forecaster(name, panel, horizon, config, step, networks=networks)
 
     return fit
 
@@ -91,6 +134,7 @@ def _record(
         "horizon": horizon,
         "resources": sorted(set(panel.resources)),
         "trained_until": datetime.fromtimestamp(int(panel.times_ns(1)[-1]) / 1e9, UTC).isoformat(),
+        "data": fingerprint(panel),
         "backtest": {key: _plain(value) for key, value in figures.items()} | {"origins": len(tested.cuts)},
     }
     parameters = {
@@ -100,8 +144,9 @@ def _record(
         "horizon": horizon,
         "season": panel.season,
         "origins": len(tested.cuts),
+        "data": fingerprint(panel),
     }
-    if forecaster.name == "lstm":
+    if forecaster.name in {"lstm", "ensemble"}:
         parameters |= configuration.lstm.model_dump()
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"

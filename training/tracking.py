@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ MODEL = "metercast-forecaster"
 """The registered model; each trained forecaster is a version of it, told apart by the tag ``kind``."""
 
 ALIAS = "champion"
+
+METRICS_PER_WRITE = 1000
+"""MLflow takes no more at once."""
 
 
 class UnknownVersionError(ValueError):
@@ -59,9 +62,19 @@ class Tracking:
 
     def log_figures(self, run_id: str, figures: Mapping[str, float], step: int = 0) -> None:
         """Add figures to a run in one write; what is not finite is left out, as stores refuse it."""
+        self.log_curves(run_id, [(step, figures)])
+
+    def log_curves(self, run_id: str, points: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Add figures at many steps in one write (a SQLite store pays for each)."""
         now_ms = int(time.time() * 1000)
-        metrics = [Metric(key, value, now_ms, step) for key, value in figures.items() if math.isfinite(value)]
-        self._client.log_batch(run_id, metrics=metrics)
+        metrics = [
+            Metric(key, value, now_ms, step)
+            for step, figures in points
+            for key, value in figures.items()
+            if math.isfinite(value)
+        ]
+        for first in range(0, len(metrics), METRICS_PER_WRITE):
+            self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_WRITE])
 
     def log_document(self, run_id: str, document: Mapping[str, Any], name: str) -> None:
         """Attach a JSON document to a run."""

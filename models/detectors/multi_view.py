@@ -17,6 +17,9 @@ of the last 64 values from the level, and the value from the one before."""
 
 SLOW, HOURLY = 1 / 5_000, 0.1
 SHORT, LONG = 2 / 17, 2 / 65
+RECENT, NEAR_SHARE, CLIP, INDEX = 1 / 100, 0.3, 4.0, 4.0
+"""A second opinion with less weight: distances against their mean over the last hundred or so, under a Lomax tail."""
+
 HOURS = 24
 WARM_UP = 20
 BOUND = 1e150
@@ -38,6 +41,7 @@ class MultiView:
         self._long = SlowMean(LONG)
         self._hours = [SlowMean(HOURLY) for _ in range(HOURS)]
         self._scales = [SlowMean(SLOW) for _ in VIEWS]
+        self._recent = [SlowMean(RECENT) for _ in VIEWS]
         self._tails = [Tail() for _ in VIEWS]
         self._last = 0.0
 
@@ -46,10 +50,10 @@ class MultiView:
         if self._level.count < WARM_UP or not math.isfinite(value):
             return 0.0
         distances = self._distances(_bounded(value), timestamp_s)
-        return sum(
-            tail.surprise(distance / self._scale(scale))
-            for tail, scale, distance in zip(self._tails, self._scales, distances, strict=True)
-        )
+        total = 0.0
+        for tail, scale, recent, distance in zip(self._tails, self._scales, self._recent, distances, strict=True):
+            total += tail.surprise(distance / self._scale(scale)) + NEAR_SHARE * _lomax(distance / self._scale(recent))
+        return total
 
     def learn_one(self, value: float, timestamp_s: float) -> None:
         """Take the value into the baselines; missing values are passed over."""
@@ -57,12 +61,13 @@ class MultiView:
             return
         value = _bounded(value)
         if self._level.count:
-            for tail, scale, distance in zip(
-                self._tails, self._scales, self._distances(value, timestamp_s), strict=True
-            ):
+            distances = self._distances(value, timestamp_s)
+            for tail, scale, recent, distance in zip(self._tails, self._scales, self._recent, distances, strict=True):
                 if scale.count >= 5:
                     tail.learn(distance / self._scale(scale))
                 scale.update(distance)
+                is_warm = self._level.count > WARM_UP
+                recent.update(min(distance, CLIP * self._scale(recent)) if is_warm else distance)
         self._level.update(value)
         self._short.update(value)
         self._long.update(value)
@@ -76,7 +81,7 @@ class MultiView:
 
     def state(self) -> State:
         """Counts and means of the baselines, and the tails' records."""
-        means = [self._level, self._short, self._long, *self._hours, *self._scales]
+        means = [self._level, self._short, self._long, *self._hours, *self._scales, *self._recent]
         arrays = {
             "means": np.array([(part.count, part.get()) for part in means]),
             "tails": np.array([tail.dump() for tail in self._tails], dtype=np.float64),
@@ -93,7 +98,9 @@ class MultiView:
         detector._short = SlowMean(SHORT, *rows[1])
         detector._long = SlowMean(LONG, *rows[2])
         detector._hours = [SlowMean(HOURLY, *row) for row in rows[3 : 3 + HOURS]]
-        detector._scales = [SlowMean(SLOW, *row) for row in rows[3 + HOURS :]]
+        scales, recent = rows[3 + HOURS : 3 + HOURS + len(VIEWS)], rows[3 + HOURS + len(VIEWS) :]
+        detector._scales = [SlowMean(SLOW, *row) for row in scales]
+        detector._recent = [SlowMean(RECENT, *row) for row in recent]
         detector._tails = [Tail.load(numbers) for numbers in state.arrays["tails"].tolist()]
         detector._last = float(state.arrays["last"][0])
         return detector
@@ -114,6 +121,11 @@ class MultiView:
     def _scale(self, scale: SlowMean) -> float:
         """Mean distance of a view, at least a thousandth of the level."""
         return max(scale.get(), 1e-3 * abs(self._level.get()), 1e-12)
+
+
+def _lomax(ratio: float) -> float:
+    """-log of the chance of a distance of so many means under a Lomax (Pareto II) tail of index `INDEX`."""
+    return INDEX * math.log1p(ratio / (INDEX - 1))
 
 
 def _hour(timestamp_s: float) -> int:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.contracts import Detector
 
-QUIET_ROWS = 40
+QUIET_ROWS = 150
 """After an alert, values no more surprising than the one that opened it belong to the same episode for so long."""
 
 

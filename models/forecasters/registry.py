@@ -6,11 +6,13 @@ from models.contracts import Forecaster
 from models.forecasters.ensemble import Ensemble
 from models.forecasters.lstm import Lstm
 from models.forecasters.markov import Markov
+from models.forecasters.npts import Npts
 from models.forecasters.seasonal_naive import SeasonalNaive
 
 FORECASTERS: dict[str, type[Forecaster]] = {
     "seasonal-naive": SeasonalNaive,
     "markov": Markov,
+    "npts": Npts,
     "lstm": Lstm,
     "ensemble": Ensemble,
 }

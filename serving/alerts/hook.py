@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from serving.alerts.anomaly import EVERYONE, Anomaly
 from serving.alerts.intensity import intensities
 from serving.alerts.store import create, read_open, write
 
+_logger = logging.getLogger(__name__)
 OPEN_AT, STAY_AT = 18.0, 8.0
 """Nats of surprise that open an episode, and that keep one open."""
 
@@ -78,9 +80,19 @@ class DetectionHook:
         if self._detectors is None:
             create(connection)
             found = connection.execute("SELECT series, state FROM detectors").fetchall()
-            self._detectors = {series: self._kind.restore(_parse(state)) for series, state in found}
+            self._detectors = self._restored(found)
             self._open = {(anomaly.user, anomaly.operation): anomaly for anomaly in read_open(connection)}
         return self._detectors
+
+    def _restored(self, found: list[tuple[str, str]]) -> dict[str, Detector]:
+        """Detectors from their states; one that another version wrote starts anew instead of stopping the engine."""
+        detectors: dict[str, Detector] = {}
+        for series, state in found:
+            try:
+                detectors[series] = self._kind.restore(_parse(state))
+            except (KeyError, TypeError, ValueError) as error:
+                _logger.warning("detector of %s starts anew, its state is of another version: %r", series, error)
+        return detectors
 
     def _read(
         self, detectors: dict[str, Detector], touched: set[str], row: dict[str, object], start_ns: int

@@ -9,11 +9,14 @@ from fastapi import APIRouter, Query
 
 from serving.api.dependencies import PlatformDependency
 from serving.api.estimates import estimate_problems
+from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.api.usage import window_length
 from serving.forecasting import forecast_usage
 
 router = APIRouter(tags=["forecasts"], dependencies=[needs("estimates:read")])
+WIDEST = 200
+"""Windows ahead in one answer about everyone."""
 
 
 @router.get("/v1/forecasts")
@@ -26,6 +29,8 @@ def get_forecasts(
 ) -> dict[str, Any]:
     """Forecast of every series of a user, or of everyone, for the next windows."""
     user = visible_user(principal, platform, user)
+    if user is None and horizon > WIDEST:
+        raise ProblemError(422, f"horizon={horizon} of everyone at once; ask for one user, or at most {WIDEST} windows")
     length = window_length(platform, window_s)
     until_ns = platform.worker.closed_until_ns(length) or time.time_ns()
     with estimate_problems():

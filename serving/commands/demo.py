@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 from rich.console import Console
 
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
             else:
                 print_report(document, Console())
             if sys.stdout.isatty() and not args.exit:
-                _stay(url, data)
+                _stay(url, data, document["period"])
     except ChildError as error:
         print(f"metercast demo: {error}\nlogs are in {data / 'logs'}", file=sys.stderr)
         return 1
@@ -52,10 +53,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _stay(url: str, data: Path) -> None:
+def _stay(url: str, data: Path, period: dict[str, str]) -> None:
     """Keep the platform up until Ctrl-C."""
+    page = f"{url}/?{urlencode({'start': period['start'], 'end': period['end']})}"
     print(
-        f"\nDashboard   {url}/\nAPI         {url}/docs\nModels      mlflow ui --backend-store-uri sqlite:///{data}/mlflow.db"
+        f"\nDashboard   {page}\nAPI         {url}/docs\nModels      mlflow ui --backend-store-uri sqlite:///{data}/mlflow.db"
     )
     print("Ctrl-C ends the demo.")
     while True:

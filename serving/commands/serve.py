@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> int:
         ssl_keyfile=settings.tls_key,
         server_header=False,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server raises the signal again once it has stopped
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 

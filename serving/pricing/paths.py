@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import Part, summed
 from serving.pricing.money import PRECISION
-from serving.pricing.plan import Charge, Plan
-from serving.pricing.rate import NO_USAGE, Part, charge_lines
+from serving.pricing.plan import Charge, EventModel, Plan
+from serving.pricing.rate import Metered, plan_lines
 
 _FIELD_OF = {
     "cpu_cycles": "cpuCycles",
@@ -50,20 +51,22 @@ class PathCosts:
 def rate_paths(plan: Plan, columns: Sequence[UsageColumn], totals: Iterable[Sequence[float]]) -> PathCosts:
     """Price the period's usage on every path; ``totals`` has one row a path, one number a column.
 
-    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals.
+    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. Raises
+    ValueError for a charge that prices event by event: the sums of a path do not tell its events.
     """
+    for charge in plan.charges:
+        if isinstance(charge.model, EventModel):
+            raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} prices single events; paths have sums only")
     rows = [[_exact(value) for value in row] for row in totals]
     takers = [_taken(charge, columns) for charge in plan.charges]
     costs: list[Decimal] = []
     parts: dict[Part, list[Decimal]] = {}
     for index, row in enumerate(rows):
-        total = Decimal(0)
-        for charge, taken in zip(plan.charges, takers, strict=True):
-            for part, amount in _cost(charge, taken, row, plan.currency).items():
-                total += amount
-                series = parts.setdefault(part, [Decimal(0)] * len(rows))
-                series[index] += amount
-        costs.append(total)
+        lines = plan_lines(plan, [Metered(_quantities(taken, row)) for taken in takers])
+        owed = summed(lines)
+        costs.append(sum(owed.values(), Decimal(0)))
+        for part, amount in owed.items():
+            parts.setdefault(part, [Decimal(0)] * len(rows))[index] = amount
     return PathCosts(costs, parts)
 
 
@@ -81,19 +84,13 @@ def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[tuple[int, Pa
     return sorted(found, key=lambda item: item[1])
 
 
-def _cost(
-    charge: Charge, taken: list[tuple[int, Part, Decimal]], row: Sequence[Decimal], currency: str
-) -> dict[Part, Decimal]:
+def _quantities(taken: list[tuple[int, Part, Decimal]], row: Sequence[Decimal]) -> dict[Part, Decimal]:
     quantities: dict[Part, Decimal] = {}
     for index, part, coefficient in taken:
         if row[index]:
             quantity = PRECISION.multiply(coefficient, row[index])
             quantities[part] = PRECISION.add(quantities.get(part, Decimal(0)), quantity)
-    sums: dict[Part, Decimal] = {}
-    for line in charge_lines(charge, quantities, currency):
-        for part, amount in line.parts.items():
-            sums[part] = sums.get(part, Decimal(0)) + amount
-    return sums or {NO_USAGE: Decimal(0)}
+    return quantities
 
 
 def _exact(value: float) -> Decimal:

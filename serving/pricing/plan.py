@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from serving.pricing.expression import Linear
+from serving.pricing.line import Part
+from serving.pricing.modifiers.commitment import Commitment
+from serving.pricing.modifiers.discount import Discount
+from serving.pricing.modifiers.quantity import QuantityStep
 
 
 class ChargeModel(Protocol):
@@ -19,6 +23,24 @@ class ChargeModel(Protocol):
 
     def explain(self, quantity: Decimal) -> str:
         """The same as a formula that a customer can check by hand."""
+        ...
+
+
+@runtime_checkable
+class PartModel(Protocol):
+    """A model whose price depends on who used: by operation and micro-operation type."""
+
+    def part_amounts(self, quantities: Mapping[Part, Decimal]) -> Mapping[Part, Decimal]:
+        """The unrounded charge of every part."""
+        ...
+
+
+@runtime_checkable
+class EventModel(Protocol):
+    """A model that prices every event for itself, in the order of time."""
+
+    def event_amounts(self, values: Sequence[Decimal]) -> Sequence[Decimal]:
+        """The unrounded charge of every event."""
         ...
 
 
@@ -54,9 +76,10 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One price: a meter's sum over the period through a charge model; minimum and maximum are lines of their own.
+    """One price: a meter's sum over the period through the quantity steps and a charge model, then the modifiers.
 
-    Without a meter the quantity is 1: a flat fee.
+    Without a meter the quantity is 1: a flat fee. What every modifier adds or takes is a line of its own, in the
+    order of `serving.pricing.modifiers.order`.
     """
 
     id: str
@@ -65,6 +88,17 @@ class Charge:
     model: ChargeModel
     minimum: Decimal | None = None
     maximum: Decimal | None = None
+    quantity_steps: tuple[QuantityStep, ...] = ()
+    commitment: Commitment | None = None
+    discounts: tuple[Discount, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for steps on a quantity that is priced in pieces."""
+        if isinstance(self.model, (PartModel, EventModel)) and (self.quantity_steps or self._commits_to_quantity()):
+            raise ValueError("a matrix or percentage has no quantity steps or committed quantity; commit to an amount")
+
+    def _commits_to_quantity(self) -> bool:
+        return self.commitment is not None and self.commitment.quantity is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +111,7 @@ class Plan:
     description: str
     charges: tuple[Charge, ...]
     effective_from_ns: int = 0
+    discounts: tuple[Discount, ...] = ()
 
     def meters(self) -> Mapping[str, Meter]:
         """The meters that charges use, by id."""

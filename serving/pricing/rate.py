@@ -6,29 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import NO_USAGE, Line, Part, summed
+from serving.pricing.modifiers.credit import Credit, credit_lines
+from serving.pricing.modifiers.discount import invoice_discounts
+from serving.pricing.modifiers.order import apply_steps
+from serving.pricing.modifiers.running import Running
 from serving.pricing.money import PRECISION, rounded, split
-from serving.pricing.plan import Charge, Plan
+from serving.pricing.plan import Charge, EventModel, PartModel, Plan
 from serving.pricing.usage import Period, UsageRecord
-
-Part = tuple[str, str]
-"""(operation, micro-operation type); two empty strings for what no usage caused, as fees and minimums."""
-
-NO_USAGE: Part = ("", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of an invoice: ``amount`` rounded once from ``precise_amount``; parts add up to ``amount`` exactly."""
-
-    id: str
-    description: str
-    kind: str
-    meter: str
-    quantity: Decimal
-    precise_amount: Decimal
-    amount: Decimal
-    formula: str
-    parts: Mapping[Part, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,65 +33,93 @@ class Invoice:
 
     def parts(self) -> dict[Part, Decimal]:
         """The total by operation and micro-operation type; adds up exactly."""
-        sums: dict[Part, Decimal] = {}
-        for line in self.lines:
-            for part, amount in line.parts.items():
-                sums[part] = sums.get(part, Decimal(0)) + amount
-        return sums
+        return summed(self.lines)
 
 
-def rate(plan: Plan, usage: Sequence[UsageRecord], period: Period) -> Invoice:
-    """Rate the records that start inside the period; the order of records does not matter."""
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What a charge's meter counted, by part in sorted order, and event by event where its model asks for that."""
+
+    quantities: Mapping[Part, Decimal]
+    events: Sequence[tuple[Part, Decimal]] = ()
+    factor: Decimal = Decimal(1)
+
+
+def rate(
+    plan: Plan,
+    usage: Sequence[UsageRecord],
+    period: Period,
+    credits: Sequence[Credit] = (),
+    share: Decimal = Decimal(1),
+) -> Invoice:
+    """Rate the records that start inside the period; the order of records does not matter.
+
+    ``share`` is the part of a whole billing period that the period is: fees, minimums, maximums and committed
+    amounts are charged in that share.
+    """
     inside = [record for record in usage if period.start_ns <= record.start_ns < period.end_ns]
-    lines = [
-        line for charge in plan.charges for line in charge_lines(charge, _quantities(charge, inside), plan.currency)
-    ]
+    lines = plan_lines(plan, [metered(charge, inside) for charge in plan.charges], share)
+    lines += credit_lines(credits, lines, plan.currency, period.end_ns)
     return Invoice(plan.id, plan.version, plan.currency, period, tuple(lines))
 
 
-def charge_lines(charge: Charge, quantities: Mapping[Part, Decimal], currency: str) -> list[Line]:
-    """The lines of one charge from its metered quantity by part: usage, and minimum or maximum where they bite."""
-    quantity = sum(quantities.values(), Decimal(0)) if charge.meter is not None else Decimal(1)
-    precise = charge.model.amount(quantity)
+def plan_lines(plan: Plan, counted: Sequence[Metered], share: Decimal = Decimal(1)) -> list[Line]:
+    """The lines of all charges from what each one's meter counted, and the discounts of the whole invoice."""
+    lines = [
+        line
+        for charge, count in zip(plan.charges, counted, strict=True)
+        for line in charge_lines(charge, count, plan.currency, share)
+    ]
+    return lines + invoice_discounts(plan.discounts, lines, plan.currency)
+
+
+def charge_lines(charge: Charge, count: Metered, currency: str, share: Decimal = Decimal(1)) -> list[Line]:
+    """The lines of one charge: its usage, then every modifier that bites."""
+    quantity = sum(count.quantities.values(), Decimal(0)) if charge.meter is not None else Decimal(1)
+    billed = quantity
+    for step in charge.quantity_steps:
+        billed = step.apply(billed)
+    weights, precise = _priced(charge, count, billed)
+    if charge.meter is None:
+        precise = PRECISION.multiply(precise, share)
     amount = rounded(precise, currency)
     meter = charge.meter.id if charge.meter is not None else ""
-    weights = list(quantities.values())
-    shares = split(amount, weights, currency) if weights and quantity else [amount]
-    parts = dict(zip(quantities, shares, strict=True)) if weights and quantity else {NO_USAGE: amount}
-    formula = charge.model.explain(quantity)
-    lines = [Line(charge.id, charge.description, "usage", meter, quantity, precise, amount, formula, parts)]
-    if charge.minimum is not None and amount < charge.minimum:
-        lines.append(_minimum(charge, charge.minimum, amount, currency))
-    if charge.maximum is not None and amount > charge.maximum:
-        lines.append(_maximum(charge, charge.maximum, lines[0], currency))
-    return lines
+    some = any(weights.values())
+    shares = split(amount, list(weights.values()), currency)
+    parts = dict(zip(weights, shares, strict=True)) if some else {NO_USAGE: amount}
+    formula = charge.model.explain(billed) + (f" x {share}" if charge.meter is None and share != 1 else "")
+    line = Line(charge.id, charge.description, "usage", meter, billed, precise, amount, formula, parts)
+    return apply_steps(Running(charge, currency, share, count.factor, [line]))
 
 
-def _minimum(charge: Charge, bound: Decimal, amount: Decimal, currency: str) -> Line:
-    """The true-up to a minimum: nothing that was used caused it."""
-    gap = rounded(bound, currency) - amount
-    about = f"{charge.description}: true-up to the minimum of {bound}"
-    return Line(
-        f"{charge.id}:minimum", about, "minimum", "", Decimal(0), gap, gap, f"{bound} - {amount}", {NO_USAGE: gap}
-    )
+def _priced(charge: Charge, count: Metered, billed: Decimal) -> tuple[Mapping[Part, Decimal], Decimal]:
+    """Weights by part, and the unrounded charge."""
+    model = charge.model
+    if isinstance(model, PartModel):
+        amounts = model.part_amounts(count.quantities)
+        return amounts, sum(amounts.values(), Decimal(0))
+    if isinstance(model, EventModel):
+        charged = model.event_amounts([value for _, value in count.events])
+        sums: dict[Part, Decimal] = {}
+        for (part, _), amount in zip(count.events, charged, strict=True):
+            sums[part] = PRECISION.add(sums.get(part, Decimal(0)), amount)
+        return dict(sorted(sums.items())), sum(charged, Decimal(0))
+    return count.quantities, model.amount(billed)
 
 
-def _maximum(charge: Charge, bound: Decimal, line: Line, currency: str) -> Line:
-    """The discount down to a maximum, shared by what was used."""
-    gap = rounded(bound, currency) - line.amount
-    about = f"{charge.description}: discount to the maximum of {bound}"
-    parts = dict(zip(line.parts, split(gap, list(line.parts.values()), currency), strict=True))
-    return Line(f"{charge.id}:maximum", about, "maximum", "", Decimal(0), gap, gap, f"{bound} - {line.amount}", parts)
-
-
-def _quantities(charge: Charge, records: Sequence[UsageRecord]) -> dict[Part, Decimal]:
-    """What the charge's meter counts, by part, parts in sorted order."""
+def metered(charge: Charge, records: Sequence[UsageRecord]) -> Metered:
+    """What the charge's meter counts in records."""
     meter = charge.meter
     if meter is None:
-        return {}
+        return Metered({})
     sums: dict[Part, Decimal] = {}
+    events: list[tuple[int, Part, Decimal]] = []
     for record in records:
         if meter.takes(record.operation_id, record.micro_operation_type, record.meter):
             part = (record.operation_id, record.micro_operation_type)
-            sums[part] = PRECISION.add(sums.get(part, Decimal(0)), meter.value.of(record.quantities))
-    return dict(sorted((part, quantity) for part, quantity in sums.items() if quantity))
+            value = meter.value.of(record.quantities)
+            sums[part] = PRECISION.add(sums.get(part, Decimal(0)), value)
+            if value and isinstance(charge.model, EventModel):
+                events.append((record.start_ns, part, value))
+    ordered = [(part, value) for _, part, value in sorted(events)]
+    return Metered(dict(sorted((part, quantity) for part, quantity in sums.items() if quantity)), ordered)

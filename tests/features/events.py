@@ -28,6 +28,6 @@ def event(at_s: float = 0.0, user: str = "ada", operation: str = "checkout", **m
 
 def batch(events: list[dict[str, Any]], sequence: int = 1, producer: str = "shop-1", epoch: int = 1) -> Batch:
     """A batch of valid events."""
-    rows, rejected = events_from_json(events, producer, epoch, sequence, NOW_S)
+    rows, rejected = events_from_json(events, producer, epoch, sequence, max(NOW_S, time.time()))
     assert rejected == []
     return Batch(producer, epoch, sequence, rows)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from features.sqlite_log import SqliteEventLog
 from models.bundle import load
@@ -68,8 +69,38 @@ def test_train_then_promote(directory: Path, capsys: pytest.CaptureFixture[str])
     forecaster, metadata = load(directory / "models" / "champion")
     assert metadata["backtest"]["origins"] == 2
     assert forecaster.name == other["model"]
+    client = MlflowClient(f"sqlite:///{directory / 'mlflow.db'}")
+    run_id = next(row["run_id"] for row in document["models"] if row["model"] == "lstm")
+    files = {file.path for file in client.list_artifacts(run_id)}
+    assert {"bundle", "configuration.json", "fan.png", "calibration.png"} <= files
+    assert [point.step for point in client.get_metric_history(run_id, "origin_wql")] == [0, 1]
+    assert len(client.get_metric_history(run_id, "train_loss")) == 10
+    assert client.get_run(run_id).data.params["data"] == metadata["data"]
     assert promote(["99", "--data", str(directory)]) == 2
     assert "no version '99'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_champion_yields_only_to_what_is_surely_better(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training the same models on the same data once more changes no champion, and says why."""
+    config = directory / "again.yaml"
+    config.write_text(CONFIG.replace("[seasonal-naive, markov, lstm]", "[seasonal-naive]"))
+    data = directory.parent / f"{directory.name}-again"
+    data.mkdir()
+    (data / "metercast.db").symlink_to(directory / "metercast.db")
+    assert train([str(config), "--data", str(data), "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first["promotion"]["reason"] == "there was no champion"
+    bundle = (data / "models" / "champion" / "bundle.json").read_bytes()
+    assert train([str(config), "--data", str(data), "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert second["champion"] is None
+    assert second["promotion"]["reason"].startswith("the champion stays")
+    assert second["promotion"]["challenge"]["certainty"] == 0.0
+    assert (data / "models" / "champion" / "bundle.json").read_bytes() == bundle
+    config.write_text(config.read_text() + "certainty: 0\n")
+    assert train([str(config), "--data", str(data), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["champion"]["version"] == "3"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.table import Table
 
 from models.forecasters.registry import FORECASTERS
 from training.tasks import Task, TaskError, forecast_frame, load_task, totals_frame
+
+if TYPE_CHECKING:
+    from training.memory import TrainedNetworks
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +45,10 @@ def main(argv: list[str]) -> int:
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        rows = [_run(name, task, args.out / name, progress) for name in names]
+        from training.memory import TrainedNetworks
+
+        networks = TrainedNetworks()
+        rows = [_run(name, task, args.out / name, progress, networks) for name in names]
     if args.json:
         print(json.dumps({"task": task.name, "models": rows}, indent=2))
     else:
@@ -50,7 +56,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _run(name: str, task: Task, directory: Path, progress: Progress) -> dict[str, Any]:
+def _run(name: str, task: Task, directory: Path, progress: Progress, networks: TrainedNetworks) -> dict[str, Any]:
     """Backtest one model, write its forecasts, and return its figures."""
     from training.backtest import backtest
     from training.fit import fit_forecaster
@@ -60,7 +66,11 @@ def _run(name: str, task: Task, directory: Path, progress: Progress) -> dict[str
 
     def fit(panel: Any, horizon: int) -> Any:
         model = fit_forecaster(
-            name, panel, horizon, progress=lambda done, _loss: progress.update(bar, completed=0.8 * done)
+            name,
+            panel,
+            horizon,
+            progress=lambda done, _loss: progress.update(bar, completed=0.8 * done),
+            networks=networks,
         )
         trained_s[0] = time.perf_counter() - started
         progress.update(bar, description=f"{name}: forecasting", completed=0.8)

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,14 @@ def main(argv: list[str]) -> int:
 
         with _progress() as bar:
             task = bar.add_task("starting", total=1.0)
-            trained, promoted = train(
+            run = train(
                 panel, configuration, args.data, lambda what, done: bar.update(task, description=what, completed=done)
             )
     except (ConfigurationError, NoDataError, ValueError) as error:
         print(f"metercast train: {error}", file=sys.stderr)
         return 2
-    rows = [_row(one) for one in trained]
+    rows = [_row(one) for one in run.trained]
+    promoted = run.promotion.version if run.promotion is not None else None
     if args.json:
         document = {
             "series": len(panel.series),
@@ -51,10 +53,13 @@ def main(argv: list[str]) -> int:
             "window_s": panel.window_ns // 1_000_000_000,
             "models": rows,
             "champion": next((row for row in rows if row["version"] == promoted), None),
+            "promotion": asdict(run.promotion) if run.promotion is not None else None,
         }
         print(json.dumps(document, indent=2))
     else:
         _show(rows, promoted)
+        if run.promotion is not None:
+            print(f"promotion: {run.promotion.reason}")
     return 0
 
 

@@ -1,0 +1,37 @@
+"""Graduated percentage: each part of a value at the rate of its tier, plus the flat fee of every tier entered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from serving.pricing.charges.tier import Tier, check_tiers, portions
+from serving.pricing.money import PRECISION
+
+
+@dataclass(frozen=True, slots=True)
+class GraduatedPercentage:
+    """Tiers whose ``unit_price`` is a rate in percent of the value."""
+
+    tiers: tuple[Tier, ...]
+    charge_at_zero: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for tiers that do not rise or are not open at the end."""
+        check_tiers(self.tiers)
+
+    def amount(self, quantity: Decimal) -> Decimal:
+        """Sum over the tiers entered of part x rate / 100 + flat fee."""
+        if quantity == 0 and not self.charge_at_zero:
+            return Decimal(0)
+        total = Decimal(0)
+        for tier, part in portions(self.tiers, quantity):
+            total = PRECISION.add(total, PRECISION.multiply(part, tier.unit_price) / 100 + tier.flat_fee)
+        return total
+
+    def explain(self, quantity: Decimal) -> str:
+        """The sum, tier by tier."""
+        return " + ".join(
+            f"{tier.unit_price} % of {part.normalize():f}" + (f" + {tier.flat_fee}" if tier.flat_fee else "")
+            for tier, part in portions(self.tiers, quantity)
+        )
