@@ -10,7 +10,7 @@ SETUP := $(VENV)/.ready
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-$(SETUP): pyproject.toml profiler/pyproject.toml constraints.txt
+$(SETUP): pyproject.toml profiler/pyproject.toml profiler/setup.py $(wildcard profiler/native/*) constraints.txt
 	$(PY) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
@@ -43,6 +43,7 @@ notebooks: $(SETUP) ## execute the notebooks
 
 bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/service.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours

@@ -9,8 +9,8 @@ from models.contracts import LEVELS
 
 Array = NDArray[np.float64]
 _MIDDLE = LEVELS.index(0.5)
-PRIOR_COUNT = 50.0
-"""Steps' worth of a factor of 1 that the measured factor is shrunk to."""
+PRIOR_COUNT = 20.0
+"""Horizons' worth of a factor of 1 that the measured factor is shrunk to."""
 
 
 def width_factor(steps: Array, actual: Array) -> float:

@@ -2,180 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from metercast.event import MICRO_OPERATION_TYPES
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from serving.pricing.charges.matrix import Cell
+from serving.plan_schema import (
+    ChargeFile,
+    DiscountFile,
+    MeterFile,
+    PlanFile,
+    QuantityStepFile,
+    ScheduleFile,
+    ServiceLevelFile,
+)
 from serving.pricing.charges.registry import CHARGE_MODELS
-from serving.pricing.charges.threshold import Level
-from serving.pricing.charges.tier import Tier
 from serving.pricing.expression import parse_expression
+from serving.pricing.factors.conditions import Factor, FactorBounds
+from serving.pricing.factors.demand import Demand
+from serving.pricing.factors.schedule import Schedule, Window
+from serving.pricing.factors.service_level import ServiceLevel
 from serving.pricing.modifiers.commitment import Commitment
 from serving.pricing.modifiers.discount import Discount
 from serving.pricing.modifiers.quantity import Blocks, FreeUnits, QuantityStep, Rounding
 from serving.pricing.plan import Charge, Meter, Plan
 
+HOLIDAY_YEARS = range(2020, 2041)
+
 
 class PlanError(ValueError):
     """A plan file that cannot be used; the message has file, line, what is wrong and what is allowed."""
-
-
-def _money(value: object) -> object:
-    """Amounts are strings or integers: a YAML float has lost digits before anyone can check it."""
-    if isinstance(value, float):
-        raise ValueError(f'write the amount as a string, "{value}", so that it stays exact')
-    return value
-
-
-Amount = Annotated[Decimal, BeforeValidator(_money), Field(allow_inf_nan=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TierFile(_Strict):
-    """A tier; ``up_to: null`` is open. ``rate_percent`` takes the place of the unit price in graduated percentages."""
-
-    up_to: Amount | None
-    unit_price: Amount = Decimal(0)
-    rate_percent: Amount | None = None
-    flat_fee: Amount = Decimal(0)
-
-
-class LevelFile(_Strict):
-    """A level of a threshold charge."""
-
-    at: Amount
-    factor: Amount
-
-
-class CellFile(_Strict):
-    """A price of a matrix; what is left out matches any."""
-
-    unit_price: Amount
-    operation: str = ""
-    microOperationType: Literal[("", *MICRO_OPERATION_TYPES)] = ""  # type: ignore[valid-type]  # noqa: N815
-
-
-class QuantityStepFile(_Strict):
-    """One step before pricing: exactly one of the three."""
-
-    free: Amount | None = None
-    round: Literal["round", "ceil", "floor"] | None = None
-    precision: int = 0
-    blocks_of: Amount | None = None
-
-
-class CommitmentFile(_Strict):
-    """A committed amount or quantity."""
-
-    amount: Amount | None = None
-    quantity: Amount | None = None
-    overage_factor: Amount = Decimal(1)
-    true_up: bool = True
-
-
-class DiscountFile(_Strict):
-    """Percent or amount off."""
-
-    id: str
-    percent_off: Amount | None = None
-    amount_off: Amount | None = None
-
-
-class BoundFile(_Strict):
-    """A minimum or maximum of a charge."""
-
-    amount: Amount
-
-
-class MeterFile(_Strict):
-    """What is counted."""
-
-    value: str
-    microOperationType: list[Literal[MICRO_OPERATION_TYPES]] = []  # type: ignore[valid-type]  # noqa: N815
-    operation: list[str] = []
-    meter: str = ""
-    aggregation: Literal["sum"] = "sum"
-
-
-class ChargeFile(_Strict):
-    """One price of a meter: a model with its parameters, quantity steps before it and modifiers after it."""
-
-    id: str
-    model: Literal[tuple(CHARGE_MODELS)]  # type: ignore[valid-type]
-    description: str = ""
-    meter: str | None = None
-    unit_price: Amount | None = None
-    price: Amount | None = None
-    multiplier: Amount | None = None
-    package_size: Amount | None = None
-    free_units: Amount | None = None
-    round: Literal["up", "down"] | None = None
-    minimum_packages: int | None = Field(default=None, ge=0)
-    rate_percent: Amount | None = None
-    fixed_fee: Amount | None = None
-    free_events: int | None = Field(default=None, ge=0)
-    free_amount: Amount | None = None
-    per_event_min: Amount | None = None
-    per_event_max: Amount | None = None
-    charge_at_zero: bool | None = None
-    tiers: list[TierFile] | None = None
-    levels: list[LevelFile] | None = None
-    cells: list[CellFile] | None = None
-    quantity: list[QuantityStepFile] = []
-    commitment: CommitmentFile | None = None
-    minimum: BoundFile | None = None
-    maximum: BoundFile | None = None
-    discounts: list[DiscountFile] = []
-
-    def parameters(self) -> dict[str, Any]:
-        """What the model is made with: every parameter that the file gives."""
-        given = {key: value for key in _PARAMETERS if (value := getattr(self, key)) is not None}
-        if self.tiers is not None:
-            given["tiers"] = tuple(
-                Tier(tier.up_to, tier.unit_price if tier.rate_percent is None else tier.rate_percent, tier.flat_fee)
-                for tier in self.tiers
-            )
-        if self.levels is not None:
-            given["levels"] = tuple(Level(level.at, level.factor) for level in self.levels)
-        if self.cells is not None:
-            given["cells"] = tuple(
-                Cell(cell.unit_price, cell.operation, cell.microOperationType) for cell in self.cells
-            )
-        return given
-
-
-_PARAMETERS = (
-    *("unit_price", "price", "multiplier", "package_size", "free_units", "round", "minimum_packages", "rate_percent"),
-    *("fixed_fee", "free_events", "free_amount", "per_event_min", "per_event_max", "charge_at_zero"),
-)
-
-
-class HeadFile(_Strict):
-    """What the plan is called and from when it holds."""
-
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    version: int = Field(ge=1)
-    currency: str = Field(pattern="^[A-Z]{3}$")
-    description: str = ""
-    effective_from: datetime = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class PlanFile(_Strict):
-    """A plan file as a whole; its JSON Schema is configs/plans/schema.json."""
-
-    plan: HeadFile
-    meters: dict[str, MeterFile] = {}
-    charges: list[ChargeFile] = Field(min_length=1)
-    discounts: list[DiscountFile] = []
 
 
 def load_plans(directory: Path) -> dict[str, Plan]:
@@ -227,6 +88,7 @@ class _Builder:
     def plan(self) -> Plan:
         head = self._file.plan
         meters = {key: self._meter(key, meter) for key, meter in self._file.meters.items()}
+        self._factors = self._all_factors()
         charges = tuple(self._charge(index, charge, meters) for index, charge in enumerate(self._file.charges))
         ids = [charge.id for charge in charges]
         for index, key in enumerate(ids):
@@ -235,7 +97,12 @@ class _Builder:
         start = head.effective_from if head.effective_from.tzinfo else head.effective_from.replace(tzinfo=UTC)
         since_ns = int(start.timestamp()) * 1_000_000_000
         discounts = self._discounts(("discounts",), self._file.discounts)
-        return Plan(head.id, head.version, head.currency, head.description, charges, since_ns, discounts)
+        caps = self._file.caps.combined_factor
+        try:
+            bounds = FactorBounds(caps.floor, caps.cap)
+        except ValueError as error:
+            raise self._error(("caps", "combined_factor"), str(error)) from error
+        return Plan(head.id, head.version, head.currency, head.description, charges, since_ns, discounts, bounds)
 
     def _meter(self, key: str, file: MeterFile) -> Meter:
         try:
@@ -268,11 +135,30 @@ class _Builder:
                 tuple(_quantity_step(step) for step in file.quantity),
                 Commitment(**file.commitment.model_dump()) if file.commitment else None,
                 self._discounts((*at, "discounts"), file.discounts),
+                tuple(self._factor((*at, "modifiers"), name) for name in file.modifiers),
             )
         except PlanError:
             raise
         except ValueError as error:
             raise self._error(at, f"charge {file.id!r}: {error}") from error
+
+    def _all_factors(self) -> dict[str, Factor | Demand]:
+        made: dict[str, Factor | Demand] = {}
+        for section in ("schedules", "demand", "sla"):
+            for key, file in getattr(self._file, section).items():
+                if key in made:
+                    raise self._error((section, key), f"modifier {key!r} is there twice; give each a name of its own")
+                try:
+                    made[key] = _MAKERS[section](key, file)
+                except ValueError as error:
+                    raise self._error((section, key), str(error)) from error
+        return made
+
+    def _factor(self, at: tuple[str | int, ...], name: str) -> Factor | Demand:
+        if name not in self._factors:
+            known = ", ".join(self._factors) or "none"
+            raise self._error(at, f"unknown modifier {name!r}; defined in schedules, demand and sla are {known}")
+        return self._factors[name]
 
     def _discounts(self, at: tuple[str | int, ...], files: list[DiscountFile]) -> tuple[Discount, ...]:
         try:
@@ -282,6 +168,46 @@ class _Builder:
 
     def _error(self, location: tuple[str | int, ...], message: str) -> PlanError:
         return PlanError(f"{self._name}:{_line(self._root, location)}: {message}")
+
+
+def _schedule(key: str, file: ScheduleFile) -> Schedule:
+    try:
+        zone = ZoneInfo(file.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"unknown time zone {file.timezone!r}; use a name such as Europe/Berlin") from error
+    windows = tuple(Window(frozenset(w.days), w.start, w.end, w.factor) for w in file.windows)
+    bounds = [_nanoseconds(instant) for instant in (file.effective_from, file.effective_until)]
+    return Schedule(key, zone, windows, _holidays(file.holidays), *bounds)
+
+
+def _holidays(named: str | list[date]) -> frozenset[date]:
+    """Dates as listed, or the public holidays of a country (ISO 3166 code) over the years a plan may bill."""
+    if not isinstance(named, str):
+        return frozenset(named)
+    from holidays import country_holidays
+
+    try:
+        return frozenset(country_holidays(named, years=HOLIDAY_YEARS))
+    except NotImplementedError as error:
+        raise ValueError(f"no holidays known for {named!r}; use an ISO 3166 code such as DE, or list dates") from error
+
+
+def _nanoseconds(instant: datetime | None) -> int | None:
+    if instant is None:
+        return None
+    return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
+
+
+def _service_level(key: str, file: ServiceLevelFile) -> ServiceLevel:
+    steps = tuple((step.below, step.percent) for step in file.credits)
+    return ServiceLevel(key, file.factor, file.measure, steps, file.cap_percent)
+
+
+_MAKERS: dict[str, Callable[[str, Any], Factor | Demand]] = {
+    "schedules": _schedule,
+    "demand": lambda key, file: Demand(key, **file.model_dump()),
+    "sla": _service_level,
+}
 
 
 def _quantity_step(file: QuantityStepFile) -> QuantityStep:

@@ -24,7 +24,7 @@ class Settings(BaseModel):
     lateness_s: float = Field(2.0, ge=0, description="how late events may be before their windows close")
     detect_window_s: int = Field(1, ge=1, description="length of the windows that are searched for anomalies")
     default_plan: str = Field("micro-operations", description="plan of users and questions that name none")
-    requests_per_minute: int = Field(6_000, ge=1, description="limit of requests with one key")
+    requests_per_minute: int = Field(6_000, ge=1, description="limit of requests with one key, those with events aside")
     streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")
     tls_certificate: Path | None = Field(None, description="PEM file; serves HTTPS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ from training.tracking import Tracking
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done."""
+
+NETWORKS = ("lstm", "ensemble")
+"""Models that Lightning trains; the others are fitted in no time."""
 
 CURVE_POINTS = 100
 """At most about so many points of a loss curve are kept."""
@@ -56,23 +60,44 @@ def train(
     horizon = min(configuration.data.horizon, max(1, panel.windows // 3))
     rolling = configuration.backtest
     cuts = rolling_cuts(panel.windows, horizon, rolling.origins, rolling.stride)
-    tracking = Tracking(directory, configuration.experiment)
-    trained, networks = [], TrainedNetworks()
-    for name in configuration.models:
-        losses: list[float] = []
-        fit = _fitter(name, configuration, progress, losses, networks)
-        tested = backtest(fit, panel, cuts, horizon)
-        losses.clear()
-        started = time.perf_counter()
-        forecaster = fit(panel, horizon)
-        train_s = time.perf_counter() - started
-        progress(f"{name}: registering", 0.0)
-        run_id, version = _record(tracking, forecaster, panel, horizon, configuration, tested)
-        _log_details(tracking, run_id, panel, configuration, tested, losses, train_s)
-        trained.append(Trained(name, version, run_id, tested, train_s))
-        progress(f"{name}: done", 1.0)
+    # A new store takes MLflow seconds of small writes: they pass while the first model is trained.
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(Tracking, directory, configuration.experiment)
+        networks = TrainedNetworks()
+        trained = tuple(
+            _train_one(name, panel, horizon, cuts, configuration, opening.result, networks, progress)
+            for name in sorted(configuration.models, key=lambda name: name not in NETWORKS)
+        )
+        tracking = opening.result()
+    trained = tuple(sorted(trained, key=lambda one: configuration.models.index(one.name)))
     promotion = promote_best(tracking, trained, panel, configuration, directory) if configuration.promote else None
-    return Run(tuple(trained), promotion)
+    return Run(trained, promotion)
+
+
+def _train_one(
+    name: str,
+    panel: Panel,
+    horizon: int,
+    cuts: tuple[int, ...],
+    configuration: TrainConfiguration,
+    opened: Callable[[], Tracking],
+    networks: TrainedNetworks,
+    progress: Progress,
+) -> Trained:
+    """Backtest one model, fit it to all of the panel, and register it."""
+    losses: list[float] = []
+    fit = _fitter(name, configuration, progress, losses, networks)
+    tested = backtest(fit, panel, cuts, horizon)
+    losses.clear()
+    started = time.perf_counter()
+    forecaster = fit(panel, horizon)
+    train_s = time.perf_counter() - started
+    progress(f"{name}: registering", 0.0)
+    tracking = opened()
+    run_id, version = _record(tracking, forecaster, panel, horizon, configuration, tested)
+    _log_details(tracking, run_id, panel, configuration, tested, losses, train_s)
+    progress(f"{name}: done", 1.0)
+    return Trained(name, version, run_id, tested, train_s)
 
 
 def _log_details(
@@ -146,7 +171,7 @@ def _record(
         "origins": len(tested.cuts),
         "data": fingerprint(panel),
     }
-    if forecaster.name in {"lstm", "ensemble"}:
+    if forecaster.name in NETWORKS:
         parameters |= configuration.lstm.model_dump()
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle"

@@ -1,13 +1,14 @@
-"""Ensemble: members weighted series by series by how they did lately, widths calibrated, totals from two sources.
+"""Ensemble: members weighted series by series by how they did lately, with the regime of standing still over all.
 
 Weights follow the exponentially weighted average forecaster ("Hedge", Freund & Schapire, 1997): each member's prior
-times exp(-rate x loss), where the loss is the scaled pinball loss at the last origins before the forecast, of the
-series itself shrunk to that of all. Quantiles are averaged level by level (Vincent). All of it lies before the origin.
+times exp(-rate x loss), where the loss is the pinball loss of forecasts from each of the last seasons, relative to
+that of all members, of the series itself shrunk to that of all. Quantiles are averaged level by level (Vincent).
+Widths and the dependence of errors are measured in `fit` over whole horizons. All of it lies before the origin.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,37 +16,45 @@ from numpy.typing import NDArray
 
 from models.calibration import stretched, width_factor
 from models.contracts import LEVELS, Forecast, Forecaster, State
-from models.dependence import Dependence, estimate, sample_levels, scores
+from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
 from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
+from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.panel import Panel
-from models.quantiles import empirical, tidy, value_at
+from models.quantiles import tidy, value_at
+from models.regimes import with_regime
 
 Array = NDArray[np.float64]
-PATHS = 400
-RATE = 4.0
+RATE = 12.0
 OWN_SHARE = 0.6
 """How much of the loss that decides a weight is the series' own; the rest is that of all series."""
+
+WORST = 5.0
+"""A member's relative loss counts no higher, or one wild series would decide for all."""
 
 LEAST = 0.03
 """A smaller weight counts as none."""
 
 LOOKBACKS = 3
-PRIORS = {"seasonal-naive": 0.2, "markov": 0.3, "lstm": 0.5}
+"""Forecasts from so many of the last seasons are compared with what came."""
+
+WHOLE = 5
+"""Widths and dependence are measured over so many whole horizons."""
+
+PRIORS = {"seasonal-naive": 0.05, "markov": 0.15, "npts-narrow": 0.2, "npts-wide": 0.2, "lstm": 0.4}
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
-    """What the last origins before a forecast say: weights (series, members), width factor, dependence of errors."""
+class Widths:
+    """Factors on distances from the median, of the steps and of their sum."""
 
-    weights: Array
-    factor: float
-    dependence: Dependence
+    steps: float = 1.0
+    totals: float = 1.0
 
 
 class Ensemble:
-    """Seasonal naive, Markov and LSTM together; see the module's docstring."""
+    """Seasonal naive, Markov, NPTS and LSTM together; see the module's docstring."""
 
     name: ClassVar[str] = "ensemble"
 
@@ -53,37 +62,53 @@ class Ensemble:
         self._members: dict[str, Forecaster] = {
             "seasonal-naive": SeasonalNaive(),
             "markov": Markov(),
+            "npts-narrow": Npts(NptsConfig(width=0.5 / 24)),
+            "npts-wide": Npts(NptsConfig(width=4 / 24)),
             "lstm": Lstm(config, trainer),
         }
 
+        self._dependence = Dependence()
+        self._widths = Widths()
+
     def fit(self, panel: Panel, horizon: int) -> Self:
-        """Fit every member; weights are measured when a forecast is made. Returns itself."""
+        """Fit every member, then measure widths and dependence over whole horizons; returns itself.
+
+        They are measured without the LSTM: it has been trained on those windows, so its errors there are too small.
+        """
         for member in self._members.values():
             member.fit(panel, horizon)
+        self._widths, self._dependence = Widths(), Dependence()
+        cuts = _whole_horizons(panel, horizon)
+        if not cuts:
+            return self
+        reach = min(horizon, panel.windows - cuts[-1])
+        steps = np.stack([self._untrained(panel.until(cut), reach) for cut in cuts])
+        actual = np.stack([panel.values[:, cut : cut + reach] for cut in cuts])
+        factor = width_factor(steps, actual)
+        self._dependence = estimate(scores(actual, stretched(steps, factor)), panel.tenants)
+        totals = np.stack([total_quantiles(stretched(part, factor), self._dependence) for part in steps])
+        self._widths = Widths(factor, width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]))
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows and of their sum."""
-        recent = self._recent(panel, horizon)
-        steps = self._steps(panel, horizon, recent)
-        totals = empirical(self._sample(steps, panel, recent, PATHS, seed=0).sum(axis=2))
-        direct = self._lstm.direct_totals(panel, horizon)
-        if direct is not None:
-            totals = 0.5 * totals + 0.5 * direct
+        steps = self.quantiles(panel, horizon)
+        totals = stretched(self._totals(panel, steps), self._widths.totals)
         return Forecast(LEVELS, steps, tidy(totals))
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone."""
-        return self._steps(panel, horizon, self._recent(panel, horizon))
+        mixed = np.einsum("mshl,sm->shl", self._all(panel, horizon), self._weights(panel, horizon))
+        return with_regime(tidy(stretched(mixed, self._widths.steps)), *self._markov.standing_still(panel, horizon))
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
-        recent = self._recent(panel, horizon)
-        return self._sample(self._steps(panel, horizon, recent), panel, recent, count, seed)
+        levels = sample_levels(self._dependence, panel.tenants, horizon, count, seed)
+        return value_at(self.quantiles(panel, horizon), levels)
 
     def state(self) -> State:
         """The members' states under their names."""
-        document: dict[str, Any] = {}
+        document: dict[str, Any] = {"dependence": asdict(self._dependence), "widths": asdict(self._widths)}
         arrays: dict[str, Any] = {}
         for name, member in self._members.items():
             part = member.state()
@@ -100,6 +125,8 @@ class Ensemble:
                 key.removeprefix(f"{name}/"): value for key, value in state.arrays.items() if key.startswith(f"{name}/")
             }
             model._members[name] = type(member).restore(State(state.document[name], arrays))
+        model._dependence = Dependence(**state.document["dependence"])
+        model._widths = Widths(**state.document["widths"])
         return model
 
     @property
@@ -108,50 +135,71 @@ class Ensemble:
         assert isinstance(lstm, Lstm)
         return lstm
 
-    def _recent(self, panel: Panel, horizon: int) -> Recent:
-        """Weights, width and dependence from forecasts made at the last origins."""
-        cuts = _lookbacks(panel, horizon)
-        priors = np.array([PRIORS[name] for name in self._members])
-        if not cuts:
-            return Recent(np.tile(priors, (len(panel.series), 1)), 1.0, Dependence())
-        reach = min(horizon, panel.windows - cuts[-1])
-        past = np.stack([self._all(panel.until(cut), reach) for cut in cuts])
-        actual = np.stack([panel.values[:, cut : cut + reach] for cut in cuts])
-        weights = _hedge(past, actual, priors)
-        mixed = np.einsum("omshl,sm->oshl", past, weights)
-        return Recent(weights, width_factor(mixed, actual), estimate(scores(actual, mixed), panel.tenants))
+    @property
+    def _markov(self) -> Markov:
+        markov = self._members["markov"]
+        assert isinstance(markov, Markov)
+        return markov
 
     def _all(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of every member: (members, series, horizon, levels)."""
         return np.stack([member.quantiles(panel, horizon) for member in self._members.values()])
 
-    def _steps(self, panel: Panel, horizon: int, recent: Recent) -> Array:
-        mixed = np.einsum("mshl,sm->shl", self._all(panel, horizon), recent.weights)
-        return tidy(stretched(mixed, recent.factor))
+    def _untrained(self, panel: Panel, horizon: int) -> Array:
+        """Quantiles of the members that need no training, mixed by their priors."""
+        names = [name for name in self._members if name != "lstm"]
+        priors = np.array([PRIORS[name] for name in names])
+        each = np.stack([self._members[name].quantiles(panel, horizon) for name in names])
+        mixed = np.einsum("mshl,m->shl", each, priors / priors.sum())
+        return with_regime(tidy(mixed), *self._markov.standing_still(panel, horizon))
 
-    @staticmethod
-    def _sample(steps: Array, panel: Panel, recent: Recent, count: int, seed: int) -> Array:
-        return value_at(steps, sample_levels(recent.dependence, panel.tenants, steps.shape[1], count, seed))
+    def _totals(self, panel: Panel, steps: Array) -> Array:
+        """Quantiles of the sum over the horizon (series, levels): from the steps, and by the LSTM's own head."""
+        totals = total_quantiles(steps, self._dependence)
+        direct = self._lstm.direct_totals(panel, steps.shape[1])
+        return totals if direct is None else 0.5 * (totals + direct)
+
+    def _weights(self, panel: Panel, horizon: int) -> Array:
+        """Weights (series, members) by the losses of forecasts made from each of the last seasons."""
+        priors = np.array([PRIORS[name] for name in self._members])
+        losses = []
+        for back in range(1, LOOKBACKS + 1):
+            cut = panel.windows - back * panel.season
+            reach = min(horizon, 2 * panel.season, panel.windows - cut)
+            if cut >= max(2, panel.season // 2):
+                actual = panel.values[:, cut : cut + reach]
+                losses.append(_losses(self._all(panel.until(cut), reach), actual))
+        if not losses:
+            return np.tile(priors, (len(panel.series), 1))
+        return _hedge(np.stack(losses), priors)
 
 
-def _lookbacks(panel: Panel, horizon: int) -> list[int]:
-    """Origins before the end, at least a day's season apart, that leave some history before them."""
-    stride = max(1, min(horizon, panel.season))
+def _whole_horizons(panel: Panel, horizon: int) -> list[int]:
+    """Origins before the end that leave a whole horizon, or a quarter of the panel, after them."""
     reach = max(1, min(horizon, panel.windows // 4))
-    cuts = [panel.windows - reach - stride * back for back in range(LOOKBACKS - 1, -1, -1)]
+    stride = max(1, min(horizon, panel.season))
+    cuts = [panel.windows - reach - stride * back for back in range(WHOLE - 1, -1, -1)]
     return [cut for cut in cuts if cut >= max(2, panel.season // 2)]
 
 
-def _hedge(past: Array, actual: Array, priors: Array) -> Array:
-    """Weights (series, members) from quantiles (origins, members, series, horizon, levels) and what came after."""
+def _losses(past: Array, actual: Array) -> Array:
+    """Mean pinball loss (series, members) of quantiles (members, series, horizon, levels); NaN where nothing came."""
     levels = np.asarray(LEVELS)
-    error = actual[:, None, :, :, None] - past
+    error = actual[None, :, :, None] - past
     loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
-    with np.errstate(all="ignore"):
-        own = np.nanmean(loss, axis=(0, 3)).T
-        scale = np.nanmean(own, axis=1, keepdims=True)
-        relative = np.where(scale > 0, own / scale, 1.0)
-    relative = np.where(np.isfinite(relative), relative, 1.0)
+    known = np.isfinite(loss)
+    count = known.sum(axis=2)
+    total = np.where(known, loss, 0.0).sum(axis=2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).T
+
+
+def _hedge(losses: Array, priors: Array) -> Array:
+    """Weights (series, members) from losses (origins, series, members)."""
+    known = np.isfinite(losses)
+    own = np.where(known, losses, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    scale = (own * priors).sum(axis=1, keepdims=True)
+    relative = np.divide(own, scale, out=np.ones_like(own), where=scale > 0)
+    relative = np.minimum(relative, WORST)
     shrunk = OWN_SHARE * relative + (1 - OWN_SHARE) * relative.mean(axis=0, keepdims=True)
     weights = priors * np.exp(-RATE * (shrunk - shrunk.min(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)

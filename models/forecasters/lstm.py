@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,7 +58,7 @@ class Lstm:
         """Train on the panel; raises NotTrainedError without a trainer. Returns itself."""
         if self._trainer is None:
             raise NotTrainedError("the LSTM has no trainer; train it with `metercast train` and load its bundle")
-        config = self._config
+        config = replace(self._config, batch_size=batch_for(panel, self._config.batch_size))
         shape = shape_for(panel, horizon, config)
         torch.manual_seed(config.seed)
         network = LstmNetwork(shape.context, shape.patch, config.hidden, config.layers)
@@ -159,9 +159,14 @@ class Lstm:
 
 
 def shape_for(panel: Panel, horizon: int, config: LstmConfig) -> Shape:
-    """Sizes that fit a panel: at most half of it is context, in whole patches; at most a third is the horizon."""
+    """Sizes that fit a panel: at most half of it is context, in whole patches; so is the horizon."""
     season = panel.season
-    reach = max(1, min(horizon, panel.windows // 3))
+    reach = max(1, min(horizon, panel.windows // 2))
     patch = max(1, season // 6) if season >= 6 else 1
     longest = max(patch, min(config.context_seasons * season, panel.windows // 2))
     return Shape(longest // patch * patch, reach, patch, season)
+
+
+def batch_for(panel: Panel, largest: int) -> int:
+    """A batch of at most a hundredth of all windows, so that a few short series are not learnt by heart."""
+    return min(largest, max(16, panel.values.size // 100))

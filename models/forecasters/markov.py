@@ -80,6 +80,10 @@ class Markov:
         """Quantiles of the next windows alone."""
         return self._steps(panel, horizon)
 
+    def standing_still(self, panel: Panel, horizon: int) -> tuple[Array, Array]:
+        """Chance that each series still stands at every step (series, horizon), and the value it stands at (series)."""
+        return _still(panel.values, self._pooled if self._pooled is not None else _pool(panel), horizon)
+
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
         return self._sample(self._steps(panel, horizon), panel, count, seed)

@@ -29,6 +29,9 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
+CONTRACT = 1
+"""Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
+
 SHORT_NS = 10_000
 """A call shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
 

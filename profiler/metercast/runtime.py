@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 
-from metercast.engine import Engine
+from metercast.engine import CONTRACT, Engine
 
 ENGINE = "METERCAST_ENGINE"
 
@@ -24,9 +24,12 @@ def make_engine(name: str) -> Engine:
     """The engine of that name: `compiled`, `python`, or with `auto` the compiled one where it was built."""
     if name != "python":
         try:
+            from metercast._engine import CONTRACT as COMPILED_CONTRACT
             from metercast._engine import Engine as CompiledEngine
 
-            return CompiledEngine()
+            if COMPILED_CONTRACT == CONTRACT:
+                return CompiledEngine()
+            raise ImportError("the compiled engine is of another version. Build it anew: pip install ./profiler")
         except ImportError:
             if name == "compiled":
                 raise

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define CONTRACT 1 /* of metercast/engine.py */
 #define SHORT_NS 10000
 
 typedef struct {
@@ -742,6 +743,7 @@ PyMODINIT_FUNC PyInit__engine(void) {
     if (PyType_Ready(&ExecutionType) < 0 || PyType_Ready(&EngineType) < 0) return NULL;
     PyObject *made = PyModule_Create(&module);
     if (made == NULL || PyModule_AddObjectRef(made, "Engine", (PyObject *)&EngineType) < 0 ||
+        PyModule_AddIntConstant(made, "CONTRACT", CONTRACT) < 0 ||
         PyModule_AddObjectRef(made, "Execution", (PyObject *)&ExecutionType) < 0)
         return NULL;
     return made;

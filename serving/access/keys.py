@@ -18,6 +18,7 @@ from serving.access.principal import SCOPES, Principal
 
 PREFIX = "mc"
 OVERLAP_S = 24 * 3600.0
+LOOK_S = 0.25
 _REMEMBERED = 4_096
 _TABLE = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -70,11 +71,19 @@ class KeyStore:
         self._hashing = threading.Lock()
         self._connection = connect(path)
         self._connection.execute(_TABLE)
+        self._exist, self._looked_s = False, -LOOK_S
         self._remembered: OrderedDict[bytes, tuple[str, bytes]] = OrderedDict()
 
     def exist(self) -> bool:
-        """Whether any key was ever made: from then on every request needs one."""
-        return bool(self._rows("SELECT 1 FROM keys LIMIT 1"))
+        """Whether any key was ever made: from then on every request needs one.
+
+        A key made by another process is noticed within `LOOK_S`.
+        """
+        now_s = time.monotonic()
+        if not self._exist and now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._exist = bool(self._rows("SELECT 1 FROM keys LIMIT 1"))
+        return self._exist
 
     def create(
         self, name: str, scopes: Iterable[str], tenant: str | None = None, lifetime_s: float | None = None
@@ -94,6 +103,7 @@ class KeyStore:
         secret, salt = secrets.token_hex(24), secrets.token_bytes(16)
         row = (key.id, name, tenant, " ".join(kept), salt, _hash(secret, salt), now_s, expires_s)
         self._rows("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._exist = True
         return key, f"{PREFIX}_{key.id}_{secret}"
 
     def rotate(self, key_id: str, overlap_s: float = OVERLAP_S) -> tuple[Key, str]:

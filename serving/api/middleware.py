@@ -80,18 +80,21 @@ class RequestFrame:
             spent_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self._requests.note(scope["method"], route, exchange.status, spent_s)
-            principal = scope.get("state", {}).get("principal")
-            _logger.info(
-                "request",
-                extra={
-                    "request_id": exchange.request_id,
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "status": exchange.status,
-                    "duration_ms": round(spent_s * 1_000, 3),
-                    "key_id": principal.key_id if principal is not None else None,
-                },
-            )
+            if _logger.isEnabledFor(logging.INFO):
+                _log(scope, exchange, spent_s)
+
+
+def _log(scope: Scope, exchange: _Exchange, spent_s: float) -> None:
+    principal = scope.get("state", {}).get("principal")
+    entry = {
+        "request_id": exchange.request_id,
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": exchange.status,
+        "duration_ms": round(spent_s * 1_000, 3),
+        "key_id": principal.key_id if principal is not None else None,
+    }
+    _logger.info("request", extra=entry)
 
 
 class _Exchange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Form
@@ -9,8 +10,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from serving.access.keys import BadKeyError
 from serving.access.principal import SCOPES
+from serving.api import budgets
 from serving.api import keys as key_resource
-from serving.api.budgets import document as budget_document
 from serving.api.problems import ProblemError
 from serving.api.security import needs
 from serving.dashboard.rendering import View, ViewDependency, render
@@ -51,11 +52,20 @@ def revoke_key(key_id: str, view: ViewDependency) -> Response:
     return RedirectResponse("/settings", 303)
 
 
+@router.post("/settings/budgets")
+def set_budget(
+    view: ViewDependency, customer: Annotated[str, Form(max_length=200)], amount: Annotated[Decimal, Form(gt=0)]
+) -> Response:
+    """Set or replace a customer's budget."""
+    budgets.put_budget(customer, budgets.BudgetRequest(amount=amount), view.platform, view.principal)
+    return RedirectResponse("/settings", 303)
+
+
 def _page(view: View, made: str | None) -> Response:
     platform = view.platform
     values = {
         "keys": [key_resource.document(key) for key in platform.keys.every()],
-        "budgets": [budget_document(one) for one in platform.budgets.every()],
+        "budgets": [budgets.document(one) for one in platform.budgets.every()],
         "acts": key_resource.get_audit(platform, 20)["acts"],
         "scopes": list(SCOPES),
     }

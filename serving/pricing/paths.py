@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
-from serving.pricing.line import Part, summed
-from serving.pricing.money import PRECISION
-from serving.pricing.plan import Charge, EventModel, Plan
-from serving.pricing.rate import Metered, plan_lines
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving.pricing.line import NO_USAGE, Part, summed
+from serving.pricing.money import PRECISION, exponent
+from serving.pricing.plan import Charge, Plan, prices_events, prices_parts
+from serving.pricing.rate import Metered, charge_lines, plan_lines
+from serving.pricing.whole_numbers import (
+    LIMIT,
+    Integers,
+    TooLargeError,
+    decimals,
+    integers,
+    numerators,
+    split_rows,
+    weigh,
+)
+
+Taken = tuple[int, Part, Decimal]
+"""A column that a charge counts, its part and its coefficient."""
+
+_SOME: Part = ("*", "*")
 
 _FIELD_OF = {
     "cpu_cycles": "cpuCycles",
@@ -48,29 +67,96 @@ class PathCosts:
     parts: Mapping[Part, list[Decimal]]
 
 
-def rate_paths(plan: Plan, columns: Sequence[UsageColumn], totals: Iterable[Sequence[float]]) -> PathCosts:
+def rate_paths(
+    plan: Plan,
+    columns: Sequence[UsageColumn],
+    totals: ArrayLike,
+    factors: Mapping[str, Decimal] | None = None,
+) -> PathCosts:
     """Price the period's usage on every path; ``totals`` has one row a path, one number a column.
 
-    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. Raises
-    ValueError for a charge that prices event by event: the sums of a path do not tell its events.
+    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. ``factors`` is
+    the mean factor over the period by charge, where time of use, demand or service level make prices differ. Raises
+    ValueError for a charge with factors but no mean, or that prices event by event: the sums of a path tell neither.
     """
+    means = factors or {}
     for charge in plan.charges:
-        if isinstance(charge.model, EventModel):
+        if charge.factors and charge.id not in means:
+            raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} has factors; give their mean in `factors`")
+        if prices_events(charge.model):
             raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} prices single events; paths have sums only")
-    rows = [[_exact(value) for value in row] for row in totals]
+    values = np.asarray(totals, np.float64)
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError(f"usage on a path must be finite and >= 0; the range is {values.min()} to {values.max()}")
     takers = [_taken(charge, columns) for charge in plan.charges]
+    if not plan.discounts and all(_plain(charge) for charge in plan.charges):
+        with suppress(TooLargeError):
+            return _all_at_once(plan, takers, values)
+    return _one_by_one(plan, takers, values, means)
+
+
+def _plain(charge: Charge) -> bool:
+    """Whether only the usage line of a charge is shared among parts, by quantity."""
+    overage = charge.commitment is not None and charge.commitment.overage_factor != 1
+    shared = charge.maximum is not None or charge.discounts or charge.factors or overage
+    return not shared and not prices_parts(charge.model)
+
+
+def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64]) -> PathCosts:
+    """Every amount by the rules of an invoice, every split on all paths at once; raises TooLargeError."""
+    columns, scale = integers(values)
+    parts = sorted({part for taken in takers for _, part, _ in taken} | {NO_USAGE})
+    place = {part: index for index, part in enumerate(parts)}
+    owed = np.zeros((len(values), len(parts)), np.int64)
+    for charge, taken in zip(plan.charges, takers, strict=True):
+        tops, coefficient_scale = numerators([coefficient for _, _, coefficient in taken])
+        places = [(column, place[part], top) for (column, part, _), top in zip(taken, tops, strict=True)]
+        weights = weigh(columns, places, len(parts))
+        whole = weights.sum(axis=1)
+        by_usage, by_none = _charged(charge, whole.tolist(), scale + coefficient_scale, plan.currency)
+        owed[:, place[NO_USAGE]] += by_none
+        used = whole > 0
+        if used.any():
+            owed[used] += split_rows(by_usage[used], weights[used])
+    digits = exponent(plan.currency)
+    sums = decimals(owed.sum(axis=1)[None, :], digits)[0]
+    return PathCosts(sums, dict(zip(parts, decimals(np.ascontiguousarray(owed.T), digits), strict=True)))
+
+
+def _charged(charge: Charge, quantities: list[int], scale: int, currency: str) -> tuple[Integers, Integers]:
+    """Minor units a path owes for usage, and for none (fees, minimums, true-ups)."""
+    digits = exponent(currency)
+    known: dict[int, tuple[int, int]] = {}
+    for quantity in quantities:
+        if quantity not in known:
+            count = Metered({_SOME: Decimal(quantity).scaleb(-scale)} if quantity else {})
+            sums = summed(charge_lines(charge, count, currency))
+            owed = [int(sums.get(part, Decimal(0)).scaleb(digits)) for part in (_SOME, NO_USAGE)]
+            if max(map(abs, owed)) >= LIMIT:
+                raise TooLargeError(f"an amount of {sums}")
+            known[quantity] = owed[0], owed[1]
+    pairs = np.array([known[quantity] for quantity in quantities], np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _one_by_one(
+    plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64], means: Mapping[str, Decimal]
+) -> PathCosts:
+    """Every path as an invoice of its own, for what does not fit the other way."""
+    pairs = list(zip(plan.charges, takers, strict=True))
     costs: list[Decimal] = []
     parts: dict[Part, list[Decimal]] = {}
-    for index, row in enumerate(rows):
-        lines = plan_lines(plan, [Metered(_quantities(taken, row)) for taken in takers])
+    for index, values_of_path in enumerate(values.tolist()):
+        row = [_exact(value) for value in values_of_path]
+        lines = plan_lines(plan, [_metered(charge, taken, row, means) for charge, taken in pairs])
         owed = summed(lines)
         costs.append(sum(owed.values(), Decimal(0)))
         for part, amount in owed.items():
-            parts.setdefault(part, [Decimal(0)] * len(rows))[index] = amount
+            parts.setdefault(part, [Decimal(0)] * len(values))[index] = amount
     return PathCosts(costs, parts)
 
 
-def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[tuple[int, Part, Decimal]]:
+def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[Taken]:
     """(column, part, coefficient) of what the charge's meter counts, parts in sorted order."""
     meter = charge.meter
     if meter is None:
@@ -84,7 +170,18 @@ def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[tuple[int, Pa
     return sorted(found, key=lambda item: item[1])
 
 
-def _quantities(taken: list[tuple[int, Part, Decimal]], row: Sequence[Decimal]) -> dict[Part, Decimal]:
+def _metered(charge: Charge, taken: Sequence[Taken], row: Sequence[Decimal], means: Mapping[str, Decimal]) -> Metered:
+    quantities = _quantities(taken, row)
+    mean = means.get(charge.id)
+    if mean is None or not charge.factors:
+        return Metered(quantities)
+    model = charge.model
+    weights = model.part_amounts(quantities) if prices_parts(model) else quantities
+    surcharges = {part: PRECISION.multiply(weight, mean - 1) for part, weight in weights.items()}
+    return Metered(quantities, weights=weights, surcharges=surcharges)
+
+
+def _quantities(taken: Sequence[Taken], row: Sequence[Decimal]) -> dict[Part, Decimal]:
     quantities: dict[Part, Decimal] = {}
     for index, part, coefficient in taken:
         if row[index]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from serving.pricing.expression import Linear
+from serving.pricing.factors.conditions import UNBOUNDED, Factor, FactorBounds
+from serving.pricing.factors.demand import Demand
 from serving.pricing.line import Part
 from serving.pricing.modifiers.commitment import Commitment
 from serving.pricing.modifiers.discount import Discount
@@ -26,7 +28,6 @@ class ChargeModel(Protocol):
         ...
 
 
-@runtime_checkable
 class PartModel(Protocol):
     """A model whose price depends on who used: by operation and micro-operation type."""
 
@@ -35,13 +36,22 @@ class PartModel(Protocol):
         ...
 
 
-@runtime_checkable
 class EventModel(Protocol):
     """A model that prices every event for itself, in the order of time."""
 
     def event_amounts(self, values: Sequence[Decimal]) -> Sequence[Decimal]:
         """The unrounded charge of every event."""
         ...
+
+
+def prices_parts(model: ChargeModel) -> TypeGuard[PartModel]:
+    """Whether a model is a `PartModel`; asked for every path, where a check of the whole protocol is dear."""
+    return hasattr(model, "part_amounts")
+
+
+def prices_events(model: ChargeModel) -> TypeGuard[EventModel]:
+    """Whether a model is an `EventModel`."""
+    return hasattr(model, "event_amounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +101,12 @@ class Charge:
     quantity_steps: tuple[QuantityStep, ...] = ()
     commitment: Commitment | None = None
     discounts: tuple[Discount, ...] = ()
+    factors: tuple[Factor | Demand, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError for steps on a quantity that is priced in pieces."""
-        if isinstance(self.model, (PartModel, EventModel)) and (self.quantity_steps or self._commits_to_quantity()):
+        pieces = prices_parts(self.model) or prices_events(self.model)
+        if pieces and (self.quantity_steps or self._commits_to_quantity()):
             raise ValueError("a matrix or percentage has no quantity steps or committed quantity; commit to an amount")
 
     def _commits_to_quantity(self) -> bool:
@@ -112,6 +124,7 @@ class Plan:
     charges: tuple[Charge, ...]
     effective_from_ns: int = 0
     discounts: tuple[Discount, ...] = ()
+    factor_bounds: FactorBounds = UNBOUNDED
 
     def meters(self) -> Mapping[str, Meter]:
         """The meters that charges use, by id."""

@@ -125,6 +125,41 @@ if __name__ == "__main__":
     assert run.total("diskBytes", "job") == 600
 
 
+def test_spawned_workers_are_metered(metered):
+    """Multiprocessing by `spawn` starts interpreters anew; they meter and ship as well."""
+    run = metered(
+        """
+import multiprocessing
+from metercast import operation
+def job(n):
+    with operation("job"):
+        open(f"s{n}", "wb").write(b"y" * 100)
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(job, range(4))
+        pool.close()
+        pool.join()
+"""
+    )
+    assert run.total("diskBytes", "job") == 400
+
+
+def test_functions_named_on_the_command_line_are_operations(metered, tmp_path):
+    """`--operation module:function` needs no change of the program, for functions, methods and static methods."""
+    (tmp_path / "shopping.py").write_text(
+        "def order(): return 1\nclass Cart:\n    def add(self): return 2\n    @staticmethod\n    def vat(): return 3\n"
+    )
+    names = ("shopping:order", "shopping:Cart.add", "shopping:Cart.vat")
+    options = [word for name in names for word in ("--operation", name)]
+    run = metered(
+        "import shopping\nfor _ in range(2): print(shopping.order(), shopping.Cart().add(), shopping.Cart.vat())",
+        options=options,
+    )
+    assert run.output == "1 2 3\n1 2 3\n"
+    for name in ("order", "Cart.add", "Cart.vat"):
+        assert run.total("units", name, "CPU_INSTRUCTION") == 2
+
+
 def test_sigterm_ships_what_was_recorded(metered):
     """A terminated program ends by the signal, after its last batch."""
     run = metered(
@@ -138,6 +173,54 @@ with operation("work"):
         code=-15,
     )
     assert run.total("diskBytes", "work") == 100
+
+
+def test_a_killed_program_leaves_whole_batches_in_a_row(metered):
+    """SIGKILL takes what was not shipped yet; what was shipped is complete, and numbered without a gap."""
+    run = metered(
+        """
+import os, signal, time
+from metercast import custom, operation
+end = time.monotonic() + 1.0
+while time.monotonic() < end:
+    with operation("work"):
+        custom("things", 1)
+    time.sleep(0.0005)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        code=-9,
+        METERCAST_INTERVAL_S="0.05",
+    )
+    numbers = sorted(batch["sequence"] for batch in run.batches)
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 2
+    assert run.total("units", "work", "CUSTOM") == run.total("units", "work", "CPU_INSTRUCTION")
+
+
+def test_a_storm_of_forks_loses_nothing(metered):
+    """Many children, some of children, each with its own batches: the sum is what was written."""
+    run = metered(
+        """
+import os
+from metercast import operation
+def child(depth):
+    with operation("leaf"):
+        open(f"f{os.getpid()}", "wb").write(b"x" * 100)
+    if depth and os.fork() == 0:
+        child(depth - 1)
+        os._exit(0)
+    if depth:
+        os.wait()
+for _ in range(6):
+    if os.fork() == 0:
+        child(2)
+        os._exit(0)
+for _ in range(6):
+    os.wait()
+"""
+    )
+    assert run.total("diskBytes", "leaf") == 6 * 3 * 100
+    assert run.total("units", "leaf", "CPU_INSTRUCTION") == 18
 
 
 def test_exit_codes_and_arguments_are_the_programs_own(metered):

@@ -54,6 +54,7 @@ def _checks(data: str, port: int) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield "Python", sys.version_info >= (3, 11), f"{version}; 3.11 or newer is needed"
     yield _profiler()
+    yield _engine()
     yield from _clocks()
     if importlib.util.find_spec("serving") is None and importlib.util.find_spec("features") is None:
         yield "platform", True, "not installed here; the profiler works without it"
@@ -71,6 +72,15 @@ def _profiler() -> Check:
     import metercast
 
     return "metercast", True, f"the profiler, in {os.path.dirname(metercast.__file__)}"
+
+
+def _engine() -> Check:
+    from metercast.runtime import engine
+
+    if not type(engine).__module__.endswith("_engine"):
+        return "engine", True, "Python; a C compiler and `pip install --force-reinstall` give the compiled one"
+    where = "libc calls of every library" if engine.intercept() else "Python's own calls: no glibc on Linux here"
+    return "engine", True, f"compiled; intercepts {where}"
 
 
 def _clocks() -> Iterator[Check]:

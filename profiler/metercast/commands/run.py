@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from metercast.settings import Settings
     from metercast.shipping.shipper import Shipper
 
 
@@ -27,6 +28,12 @@ def main(argv: list[str]) -> int:
 
         settings = Settings.from_environment(to=options.to, user=options.user)
         runtime.start(settings)
+        _pass_on(settings)
+        if options.operation:
+            from metercast.hooks.named import meter
+
+            for target in options.operation:
+                meter(target)
     except (ValueError, OSError) as error:
         print(f"metercast run: {error}", file=sys.stderr)
         return 2
@@ -45,10 +52,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Options up to the first word that is not one; the rest is the program's own."""
     parser = argparse.ArgumentParser(
         prog="metercast run",
-        usage="%(prog)s [--user U] [--to URL|DIR] [--json] [--] (SCRIPT | COMMAND | -m MODULE) [ARGS]",
+        usage="%(prog)s [--user U] [--to URL|DIR] [--operation MODULE:FUNCTION] [--json] [--] "
+        "(SCRIPT | COMMAND | -m MODULE) [ARGS]",
     )
     parser.add_argument("--user", help="who pays when nothing more exact is known (METERCAST_USER)")
     parser.add_argument("--to", help="URL of a server, or a directory for batches (METERCAST_TO)")
+    parser.add_argument("--operation", action="append", help="meter this function as an operation; may be repeated")
     parser.add_argument("--json", action="store_true", help="without --to: print the totals as JSON")
     parser.add_argument("-m", dest="module", help="run a module as `python -m` does; ends the options")
     own, index = [], 0
@@ -58,7 +67,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         if word == "--":
             break
         own.append(word)
-        if word in ("--user", "--to", "-m") and index < len(argv):
+        if word in ("--user", "--to", "--operation", "-m") and index < len(argv):
             own.append(argv[index])
             index += 1
         if word == "-m":
@@ -67,6 +76,14 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if options.module is None and index == len(argv):
         parser.error("name a script, a command or -m MODULE")
     return options, argv[index:]
+
+
+def _pass_on(settings: Settings) -> None:
+    """Processes that the program starts anew find where to ship, whatever directory they work in."""
+    if settings.to:
+        os.environ["METERCAST_TO"] = settings.to if "://" in settings.to else os.path.abspath(settings.to)
+        settings.to = os.environ["METERCAST_TO"]
+    os.environ["METERCAST_USER"] = settings.user
 
 
 def _execute(module: str | None, program: list[str]) -> int:

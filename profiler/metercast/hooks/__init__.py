@@ -25,6 +25,7 @@ HOOKS = (
     ("sqlite3.dbapi2", "metercast.hooks.sqlite", "install"),
     ("http.server", "metercast.hooks.http_server", "install"),
     ("anyio._backends._asyncio", "metercast.hooks.anyio_threads", "install"),
+    ("multiprocessing.spawn", "metercast.hooks.spawn", "install"),
     ("uvloop", "metercast.hooks.uvloop", "install"),
     ("starlette.applications", "metercast.hooks.asgi", "install_application"),
     ("starlette.routing", "metercast.hooks.asgi", "install_routes"),

@@ -34,7 +34,7 @@ def install_routes(routing: ModuleType, engine: Engine) -> None:
 
 
 def install_fastapi_routes(routing: ModuleType, engine: Engine) -> None:
-    """FastAPI's routes have a `handle` of their own."""
+    """FastAPI's routes have a `handle` of their own, which does not always call that of Starlette's."""
     for name in ("APIRoute", "APIWebSocketRoute"):
         if "handle" in vars(getattr(routing, name)):
             _name_by_route(getattr(routing, name), engine)
@@ -86,11 +86,11 @@ def _name_by_route(route: Any, engine: Engine) -> None:
     handle = route.handle
 
     @functools.wraps(handle)
-    async def handling(self: Any, scope: Any, receive: Any, send: Any) -> None:
+    def handling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         execution, method = engine.current.get(), scope.get(_MARK)
         if method is not None and execution is not None and not execution.is_root:
             above = route_of_path(scope.get("root_path", "")) if scope.get("root_path") else ""
             execution.operation = f"{method} {above}{self.path}"
-        await handle(self, scope, receive, send)
+        return handle(self, scope, receive, send)
 
     route.handle = handling

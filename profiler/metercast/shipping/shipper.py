@@ -86,11 +86,11 @@ class Shipper:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
             wanted = self._rounds_wanted
-            self._round()
+            self._guard(self._round)
             with self._done:
                 self._rounds_done = max(self._rounds_done, wanted)
                 self._done.notify_all()
-        self._round()
+        self._guard(self._round)
         self._guard(self._close)
 
     def _close(self) -> None:

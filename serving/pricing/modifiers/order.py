@@ -8,18 +8,10 @@ from serving.pricing.line import Line
 from serving.pricing.modifiers.bounds import maximum_line, minimum_line
 from serving.pricing.modifiers.commitment import commitment_line
 from serving.pricing.modifiers.discount import discount_lines
+from serving.pricing.modifiers.factor import factor_line
 from serving.pricing.modifiers.running import Running
-from serving.pricing.money import PRECISION
 
 Step = Callable[[Running], Line | None]
-
-
-def factor_line(running: Running) -> Line | None:
-    """What time of use, demand and service level add to (or take off) the list price: base x (M - 1)."""
-    if running.factor == 1:
-        return None
-    base = running.precise
-    return running.line("factor", f"{base} x ({running.factor} - 1)", PRECISION.multiply(base, running.factor - 1))
 
 
 STEPS: tuple[Step, ...] = (factor_line, commitment_line, minimum_line, maximum_line)

@@ -25,12 +25,16 @@ _WORDS = {
 
 @dataclass(slots=True)
 class Running:
-    """Lines of one charge in the making; ``share`` is the part of the billing period that is rated."""
+    """Lines of one charge in the making; ``share`` is the part of the billing period that is rated.
+
+    ``factor_weights`` and ``surcharges`` are those of `serving.pricing.rate.Metered`.
+    """
 
     charge: Charge
     currency: str
     share: Decimal = Decimal(1)
-    factor: Decimal = Decimal(1)
+    factor_weights: Mapping[Part, Decimal] = field(default_factory=dict)
+    surcharges: Mapping[Part, Decimal] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
     @property

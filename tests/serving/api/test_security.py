@@ -134,5 +134,6 @@ def test_too_many_requests_wait(settings: Any) -> None:
     with TestClient(create_app(settings.model_copy(update={"requests_per_minute": 5}))) as client:
         statuses = [client.get("/v1/plans").status_code for _ in range(7)]
         answer = client.get("/v1/plans")
+        assert client.post("/v1/events", json=[]).status_code == 202, "what was metered must get in"
     assert statuses == [200] * 5 + [429] * 2
     assert int(answer.headers["retry-after"]) >= 1

@@ -127,3 +127,5 @@ def test_budget_shows_on_the_page(client: TestClient, feed: Any) -> None:
     assert stale.status_code == 412
     page = client.get("/", params=period(), headers=READER).text
     assert "budget of 1.50" in page
+    client.post("/settings/budgets", data={"customer": "acme", "amount": "3.25"})
+    assert client.get("/v1/budgets/acme").json()["amount"] == "3.25"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.plan_files import PlanError, load_plan, load_plans, parse_plan
+from serving.plan_schema import json_schema
 
 PLANS = Path(__file__).resolve().parents[3] / "configs" / "plans"
 GOOD = """plan: {id: p, version: 1, currency: USD}
@@ -67,3 +68,9 @@ def test_an_id_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text(GOOD)
     with pytest.raises(PlanError, match="defined twice"):
         load_plans(tmp_path)
+
+
+def test_the_schema_for_editors_is_up_to_date() -> None:
+    """What editors complete by is what the server checks by."""
+    file = PLANS / "schema.json"
+    assert file.read_text() == json_schema(), "write it anew: python -m serving.plan_schema > configs/plans/schema.json"

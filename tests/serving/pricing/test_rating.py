@@ -169,3 +169,51 @@ def test_rounding_is_half_away_from_zero_in_the_currencys_unit() -> None:
     assert rounded(D("-0.125"), "USD") == D("-0.13")
     assert rounded(D("12.5"), "JPY") == D("13")
     assert (exponent("KWD"), exponent("JPY"), exponent("EUR")) == (3, 0, 2)
+
+
+WHOLE = "plan: {id: fast, version: 1, currency: %s}\n" + PLAN.split("\n", 2)[2].replace(
+    ', maximum: {amount: "40.00"}', ""
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["USD", "JPY", "KWD"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(["DISK_READ", "CPU_INSTRUCTION"]),
+            st.one_of(st.integers(0, 10**13).map(float), st.floats(0, 10**9), st.integers(10**14, 10**15).map(float)),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda item: item[:2],
+    ),
+    st.integers(0, 40),
+)
+def test_all_paths_at_once_cost_what_each_invoice_says(
+    currency: str, items: list[tuple[str, str, float]], runs: int
+) -> None:
+    """Whole, fractional and very large usage: the fast way over many paths gives the invoice's total and split."""
+    plan = parse_plan(WHOLE % currency)
+    names = {"DISK_READ": ("diskBytes", "disk_bytes"), "CPU_INSTRUCTION": ("cpuCycles", "cpu_cycles")}
+    columns = [UsageColumn(operation, micro, names[micro][1]) for operation, micro, _ in items]
+    columns.append(UsageColumn("a", "CPU_INSTRUCTION", "executions"))
+    row = [*(amount for _, _, amount in items), float(runs)]
+    records = [_record(micro, operation, **{names[micro][0]: f"{amount:.6f}"}) for operation, micro, amount in items]
+    records.append(_record("CPU_INSTRUCTION", "a", meter="executions", units=runs))
+    invoice = rate(plan, records, PERIOD)
+    paths = rate_paths(plan, columns, [row, [0.0] * len(row), row])
+    empty = rate(plan, [], PERIOD)
+    assert paths.totals == [invoice.total, empty.total, invoice.total]
+    for part, amounts in paths.parts.items():
+        assert amounts[0] == amounts[2] == invoice.parts().get(part, 0)
+        assert amounts[1] == empty.parts().get(part, 0)
+    assert sum(amounts[0] for amounts in paths.parts.values()) == invoice.total
+
+
+def test_usage_that_is_no_number_is_refused(plan: Plan) -> None:
+    """A path of a broken model is an error, not a bill."""
+    for value in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ValueError, match="finite and >= 0"):
+            rate_paths(plan, [UsageColumn("a", "DISK_READ", "disk_bytes")], [[value]])
