@@ -86,8 +86,8 @@ def rate_paths(
         if prices_events(charge.model):
             raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} prices single events; paths have sums only")
     values = np.asarray(totals, np.float64)
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"usage on a path must be finite and >= 0; the range is {values.min()} to {values.max()}")
+    if not np.isfinite(values).all():
+        raise ValueError("usage on a path must be finite; found nan or infinity, so look at the model of the paths")
     takers = [_taken(charge, columns) for charge in plan.charges]
     if not plan.discounts and all(_plain(charge) for charge in plan.charges):
         with suppress(TooLargeError):

@@ -22,6 +22,8 @@ class TooLargeError(ArithmeticError):
 
 def integers(values: NDArray[np.float64]) -> tuple[Integers, int]:
     """Usage >= 0 as integers and their scale: (n, s) with value = n / 10**s; s is 0 where all values are whole."""
+    if (values < 0).any():
+        raise TooLargeError("usage below 0")
     whole = bool((values == np.rint(values)).all())
     if values.size and float(values.max()) * (1 if whole else 10**PLACES) >= LIMIT:
         raise TooLargeError(f"usage up to {values.max()}")

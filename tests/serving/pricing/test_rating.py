@@ -214,6 +214,6 @@ def test_all_paths_at_once_cost_what_each_invoice_says(
 
 def test_usage_that_is_no_number_is_refused(plan: Plan) -> None:
     """A path of a broken model is an error, not a bill."""
-    for value in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(ValueError, match="finite and >= 0"):
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="must be finite"):
             rate_paths(plan, [UsageColumn("a", "DISK_READ", "disk_bytes")], [[value]])
