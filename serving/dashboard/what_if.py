@@ -41,7 +41,7 @@ class WhatIf:
         return rate_paths(plan, self._futures.columns, np.rint(mean).tolist()).totals[0]
 
     def _scaled(self, ends: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-        scaled: NDArray[np.float64] = self._futures.so_far + factor * (ends - self._futures.so_far)
+        scaled: NDArray[np.float64] = np.maximum(self._futures.so_far + factor * (ends - self._futures.so_far), 0.0)
         return scaled
 
 
