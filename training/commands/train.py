@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="metercast train", description=__doc__)
-    parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory of the platform")
-    parser.add_argument("--promote", action="store_true", help="make the best model champion, whatever the file says")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    args = parser.parse_args(argv)
+    args = _arguments(argv)
     try:
         configuration = load_configuration(args.config)
         if args.promote:
@@ -64,6 +59,15 @@ def main(argv: list[str]) -> int:
         if run.promotion is not None:
             print(f"promotion: {run.promotion.reason}")
     return 0
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="metercast train", description=__doc__)
+    parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
+    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory of the platform")
+    parser.add_argument("--promote", action="store_true", help="make the best model champion, whatever the file says")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser.parse_args(argv)
 
 
 def _row(one: Trained) -> dict[str, Any]:
