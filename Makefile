@@ -58,5 +58,8 @@ bench-forecast: $(SETUP) ## backtests of all models on the data beside the proje
 bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/anomaly.py
 
+tune-smoke: $(SETUP) ## a study of 20 trials on the data beside the project
+	$(BIN)/metercast tune configs/tune/smoke.yaml --task $${METERCAST_BENCH:-../shared/bench}/forecast/C.parquet --data metercast-data
+
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

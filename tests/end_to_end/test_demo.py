@@ -83,7 +83,7 @@ def test_the_champion_is_the_best_of_the_backtest(demo_run: tuple[Path, dict[str
     """Three models were compared and the estimates rest on the one that won."""
     _, document = demo_run
     models = {row["model"]: row for row in document["training"]["models"]}
-    assert set(models) == {"seasonal-naive", "markov", "lstm"}
+    assert set(models) == {"seasonal-naive", "markov", "lstm", "ensemble"}
     champion = document["training"]["champion"]
     assert champion["wql"] == min(row["wql"] for row in models.values())
     assert {one["model"]["version"] for one in document["estimates"]} == {champion["version"]}
