@@ -169,12 +169,12 @@ class DetectionHook:
             if one.score >= STAY_AT and one.value > one.expected[2] and (one.micro, one.resource) in episode.excess
         ]
 
-        def weight(one: Reading) -> tuple[Decimal, float]:
-            key = (one.micro, one.resource)
-            cost = self._price(episode.operation, {key: episode.excess[key]})[0] if self._price else Decimal(0)
-            return cost, one.score
-
-        return max(found, key=weight, default=None)
+        price = self._price
+        if price is None or not episode.excess:
+            return max(found, key=lambda one: one.score, default=None)
+        # Over the whole episode: what merely lingers in its last window must not give it its name.
+        dearest = max(episode.excess, key=lambda key: price(episode.operation, {key: episode.excess[key]})[0])
+        return next((one for one in found if (one.micro, one.resource) == dearest), None)
 
     def _end_quiet(self, start_ns: int, connection: sqlite3.Connection) -> None:
         patience_ns = QUIET_WINDOWS * self.window_s * 1_000_000_000
