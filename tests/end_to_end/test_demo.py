@@ -80,7 +80,7 @@ def test_bills_are_those_of_the_log(demo_run: tuple[Path, dict[str, Any]]) -> No
 
 @pytest.mark.slow
 def test_the_champion_is_the_best_of_the_backtest(demo_run: tuple[Path, dict[str, Any]]) -> None:
-    """Three models were compared and the estimates rest on the one that won."""
+    """All models were compared and the estimates rest on the one that won."""
     _, document = demo_run
     models = {row["model"]: row for row in document["training"]["models"]}
     assert set(models) == {"seasonal-naive", "markov", "lstm", "ensemble"}
