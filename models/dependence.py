@@ -109,7 +109,7 @@ def _autoregression(random: np.random.Generator, memory: float, shape: tuple[int
 
 
 def _lagged(z: Array, lag: int) -> tuple[float, int]:
-    """Mean product of scores ``lag`` steps or (beyond half the horizon) at least that far apart, and how many."""
+    """Mean product of scores ``lag`` steps apart, and how many."""
     if z.shape[2] <= lag:
         return 0.0, 0
     products = z[:, :, lag:] * z[:, :, :-lag]

@@ -17,6 +17,7 @@ from models.contracts import LEVELS
 from models.panel import Panel
 from serving.champion import ChampionWatch
 from serving.forecasting import NANOSECONDS, Model, model_in_force, sample_futures, usage_panel
+from serving.pricing.money import rounded
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.storage.history import History
@@ -133,7 +134,9 @@ def usage_futures(sources: Sources, request: Request) -> Futures:
         for index, step in enumerate(steps):
             way[index][:, rows] += paths[:WAY_PATHS, :, :step].sum(axis=2)
     marks = tuple(until_ns + step * window_ns for step in steps)
-    return Futures(columns, so_far, np.rint(ends), until_ns, model, marks, np.rint(way))
+    # Whole units, as most resources are counted; rounding must not take back what has been used.
+    ends, way = np.maximum(np.rint(ends), so_far), np.maximum(np.rint(way), so_far)
+    return Futures(columns, so_far, ends, until_ns, model, marks, way)
 
 
 def fan(plan: Plan, futures: Futures) -> list[tuple[int, dict[str, str]]]:
@@ -170,8 +173,10 @@ def compare(plans: Sequence[Plan], costs: Sequence[PathCosts]) -> dict[str, Any]
     return {
         "cheapest": plans[best].id,
         "probability": wins[best] / len(totals[best]),
-        "expected": {plan.id: str(_cents(mean)) for plan, mean in zip(plans, means, strict=True)},
-        "saving": str(_cents(min(mean for i, mean in enumerate(means) if i != best) - means[best])),
+        "expected": {plan.id: str(rounded(mean, plan.currency)) for plan, mean in zip(plans, means, strict=True)},
+        "saving": str(
+            rounded(min(mean for i, mean in enumerate(means) if i != best) - means[best], plans[best].currency)
+        ),
     }
 
 
@@ -180,8 +185,8 @@ def _one(plan: Plan, futures: Futures, cost: PathCosts, request: Request) -> dic
     document: dict[str, Any] = {
         "plan": {"id": plan.id, "version": plan.version},
         "currency": plan.currency,
-        "spend_so_far": str(_cents(now.totals[0])),
-        "expected": str(_cents(_mean(cost.totals))),
+        "spend_so_far": str(rounded(now.totals[0], plan.currency)),
+        "expected": str(rounded(_mean(cost.totals), plan.currency)),
         "quantiles": _quantiles(cost.totals),
         "operations": _operations(now, cost),
     }
@@ -224,10 +229,6 @@ def _quantiles(paths: Sequence[Decimal]) -> dict[str, str]:
 
 def _mean(values: Sequence[Decimal]) -> Decimal:
     return sum(values, Decimal(0)) / len(values)
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(Decimal("0.01"))
 
 
 def _fine(amount: Decimal) -> Decimal:

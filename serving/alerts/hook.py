@@ -99,7 +99,9 @@ class DetectionHook:
     ) -> Reading:
         user, operation, micro = str(row["user_id"]), str(row["operation_id"]), str(row["micro_operation_type"])
         series = f"{user}|{operation}|{micro}"
-        detector = detectors.setdefault(series, self._kind())
+        detector = detectors.get(series)
+        if detector is None:
+            detector = detectors[series] = self._kind()
         touched.add(series)
         value = float(row["value"])  # type: ignore[arg-type]
         score, expected = detector.score_one(value, start_ns / 1e9), detector.expected()

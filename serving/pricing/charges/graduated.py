@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from serving.pricing.charges.tier import Tier, check_tiers, portions
+from serving.pricing.charges.tier import Tiered, portions
 from serving.pricing.money import PRECISION
 
 
 @dataclass(frozen=True, slots=True)
-class Graduated:
+class Graduated(Tiered):
     """Graduated tiers; the first tier's flat fee is charged at zero usage unless ``charge_at_zero`` is False."""
-
-    tiers: tuple[Tier, ...]
-    charge_at_zero: bool = True
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for tiers that do not rise or are not open at the end."""
-        check_tiers(self.tiers)
 
     def amount(self, quantity: Decimal) -> Decimal:
         """Sum over the tiers entered of part x unit price + flat fee."""

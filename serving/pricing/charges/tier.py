@@ -16,6 +16,18 @@ class Tier:
     flat_fee: Decimal = Decimal(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Tiered:
+    """What every model of tiers is told; the first tier's flat fee is charged at zero usage unless the plan says no."""
+
+    tiers: tuple[Tier, ...]
+    charge_at_zero: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for tiers that do not rise or are not open at the end."""
+        check_tiers(self.tiers)
+
+
 def check_tiers(tiers: tuple[Tier, ...]) -> None:
     """Raises ValueError unless bounds rise and only the last tier is open."""
     if not tiers or tiers[-1].up_to is not None:

@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from serving.pricing.charges.tier import Tier, check_tiers, portions
+from serving.pricing.charges.tier import Tier, Tiered, portions
 from serving.pricing.money import PRECISION
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(Tiered):
     """Volume tiers; more usage can cost less, so quantiles of cost come from rated paths only."""
-
-    tiers: tuple[Tier, ...]
-    charge_at_zero: bool = True
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for tiers that do not rise or are not open at the end."""
-        check_tiers(self.tiers)
 
     def amount(self, quantity: Decimal) -> Decimal:
         """quantity x unit price of the last tier entered + that tier's flat fee."""
