@@ -94,7 +94,7 @@ class Ensemble:
         self._dependence = estimate(scores(actual, stretched(steps, factor)), panel.tenants)
         mixed = zip(cuts, stretched(steps, factor), strict=True)
         totals = np.stack([self._summed(panel.until(cut), tidy(part)) for cut, part in mixed])
-        # Half of the correction, as factors go: chosen on one data set, where all of it covered better and scored worse.
+        # Half of the correction, as factors go: chosen on one data set, where all of it covered better, scored worse.
         whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** 0.5
         self._widths = Widths(factor, whole)
         return self
