@@ -57,9 +57,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store holds of an engine: ``document`` is None before the first step."""
+    """What a store holds of an engine: ``document`` is None before the first step.
+
+    ``next_series`` is the number of the next new series; one that was erased is never used again.
+    """
 
     document: str | None
+    next_series: int
     series: Sequence[NewSeries]
     open_windows: Mapping[int, Sequence[WindowRows]]
     baselines: Mapping[int, bytes]
