@@ -187,10 +187,8 @@ def _chunks(
     end_ns: int,
 ) -> Iterator[WindowRows]:
     """Rows of chunks, open and closed, within the span and of the series that have the keys."""
-    matches = pl.all_horizontal(
-        pl.col("user_id").is_not_null(), *(pl.col(name) == value for name, value in keys.items())
-    )
-    chosen = series.names.select(matches.alias("chosen")).to_series().to_numpy()
+    matches = [pl.col("user_id").is_not_null(), *(pl.col(name) == value for name, value in keys.items())]
+    chosen = series.names.select(pl.all_horizontal(matches).alias("chosen")).to_series().to_numpy()
     shards = np.unique(series.shards[chosen]).tolist()
     query = (
         "SELECT body FROM window_chunks WHERE window_s = ? AND is_merged IN (0, 1) "  # noqa: S608

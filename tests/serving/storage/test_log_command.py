@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from features.sqlite_log import SqliteEventLog, connect
@@ -76,11 +77,8 @@ def test_a_wrong_window_is_found(data: Path, capsys: pytest.CaptureFixture[str],
         query = "SELECT chunk_id, body FROM window_chunks WHERE window_s = 10 AND shard = ?"
         chunk, body = connection.execute(query, (shard_of("bob"),)).fetchone()
         rows = WindowRows.decode(body)
-        rows = (
-            rows.take(slice(1, None))
-            if change == "missing"
-            else replace(rows, counts=rows.counts + [[0], [1], [0], [0], [0]])
-        )
+        more = replace(rows, counts=rows.counts + np.array([[0], [1], [0], [0], [0]]))
+        rows = rows.take(slice(1, None)) if change == "missing" else more
         connection.execute("UPDATE window_chunks SET body = ? WHERE chunk_id = ?", (rows.encode(), chunk))
     code, answer = _run(data, capsys, "replay")
     assert code == 3
