@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.contracts import LoggedBatch
-from features.window_rows import AMOUNTS, COUNTS, WindowRows, merged, sum_events
-from features.windows import KEYS
+from features.window_rows import WindowRows, merged
+from serving.engine.arrivals import NANOSECONDS, Arrivals, Watermarks, arrivals, table, watermarks
 from serving.engine.baselines import Baselines, main_amounts
 from serving.engine.state import EngineState
-from serving.engine.store import Checkpoint, NewSeries, WindowWrite
+from serving.engine.store import Checkpoint, WindowWrite
 
-NANOSECONDS = 1_000_000_000
 _MOST_PARTS = 64
-_COLUMNS = ["timestamp", *KEYS, *COUNTS[1:], *AMOUNTS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,70 +57,73 @@ class Outputs:
         return self.closed[window_s].frame(state.series.names)
 
 
-def step(state: EngineState, batches: Sequence[LoggedBatch], rules: Rules, now_ns: int) -> tuple[EngineState, Outputs]:
+def step(
+    state: EngineState, batches: Sequence[LoggedBatch], rules: Rules, clock_ns: int = 0
+) -> tuple[EngineState, Outputs]:
     """Take in batches: sums for every window length, the watermark moved on, windows closed behind it.
 
-    The watermark follows the latest event minus the lateness allowed, and the clock minus twice that, so that windows
-    close when nobody sends. Sums are additive: events that come later than allowed revise windows closed before.
+    What is late depends on the log alone, not on how much of it a step takes: see `watermarks`. ``clock_ns`` is the
+    time where the log was read to its end, so that windows close when nobody sends; 0 where it was not. Sums are
+    additive: events that come later than allowed revise windows that were closed before them.
     """
-    base, latest_ns, following, new = _take_in(state, batches, rules)
-    # A producer whose clock runs ahead must not close windows that others are still filling.
-    watermark = max(state.watermark_ns, min(latest_ns, now_ns) - rules.lateness_ns, now_ns - 2 * rules.lateness_ns)
+    events = table(batches)
+    series, index, new = state.series.number(events)
+    arrived = arrivals(events, series)
+    marks = watermarks(state.watermark_ns, batches, arrived.stamps_ns, rules.lateness_ns)
+    watermark = max(marks.after_ns, clock_ns - 2 * rules.lateness_ns) if marks.after_ns else 0
+    sums = _sums(arrived, marks, rules)
     until = {window_s: watermark - watermark % (window_s * NANOSECONDS) for window_s in rules.windows_s}
     writes, closed, revised, opened = [], {}, {}, {}
-    for window_s in rules.windows_s:
-        sums = base.coarser(window_s * NANOSECONDS) if window_s != rules.windows_s[0] else base
-        before_ns = state.closed_until_ns.get(window_s, 0)
-        parts = state.open_windows.get(window_s, ())
-        late = sums.starts_ns < before_ns
-        revised[window_s], on_time = (sums.take(late), sums.take(~late)) if late.any() else (WindowRows.empty(), sums)
-        opened[window_s], closed[window_s], write = _closed(window_s, parts, on_time, before_ns, until[window_s])
+    for window_s, (added, revised[window_s]) in sums.items():
+        moved = until[window_s] > state.closed_until_ns.get(window_s, 0)
+        parts = (*state.open_windows.get(window_s, ()), added)
+        opened[window_s], closed[window_s], write = _closed(window_s, parts, until[window_s] if moved else 0)
         gone = merged([closed[window_s], revised[window_s]], window_s * NANOSECONDS)
-        writes.append(replace(write, closed=_by_shard(gone, following.series.shards)))
-    finest = rules.windows_s[0]
-    baselines, changed = _baselines(following, closed[rules.baseline_window_s], rules)
-    following = replace(
-        following,
+        writes.append(replace(write, closed=_by_shard(gone, index.shards)))
+    baselines, changed = _baselines(replace(state, series=index), closed[rules.baseline_window_s], rules)
+    following = EngineState(
+        offset=batches[-1].offset if batches else state.offset,
         watermark_ns=watermark,
         closed_until_ns=until,
-        late_events=state.late_events + int(revised[finest].counts[0].sum()),
+        late_events=state.late_events + int(revised[rules.windows_s[0]].counts[0].sum()),
+        series=index,
         open_windows=opened,
         baselines=baselines,
     )
     checkpoint = Checkpoint(following.document(), new, writes, changed)
-    moved = any(until[window_s] > state.closed_until_ns.get(window_s, 0) for window_s in rules.windows_s)
-    return following, Outputs(closed, revised, checkpoint, int(base.counts[0].sum()), moved)
+    return following, Outputs(closed, revised, checkpoint, len(series), until != state.closed_until_ns)
 
 
-def _take_in(
-    state: EngineState, batches: Sequence[LoggedBatch], rules: Rules
-) -> tuple[WindowRows, int, EngineState, list[NewSeries]]:
-    """Sums of the events in the shortest windows, the latest event's time, and the state with their series."""
-    offset = batches[-1].offset if batches else state.offset
-    rows = [logged.batch.rows for logged in batches if logged.batch.rows.num_rows]
-    if not rows:
-        return WindowRows.empty(), 0, replace(state, offset=offset), []
-    events = pa.Table.from_batches(rows).select(_COLUMNS)
-    series, index, new = state.series.number(events)
-    finest_ns = rules.windows_s[0] * NANOSECONDS
-    stamps = _array(events["timestamp"].cast(pa.int64()))
-    sums = sum_events(
-        stamps - stamps % finest_ns,
-        finest_ns,
-        series,
-        [_array(events[name]) for name in COUNTS[1:]],
-        [_array(events[name]) for name in AMOUNTS],
-    )
-    return sums, int(stamps.max()), replace(state, offset=offset, series=index), new
+def _sums(arrived: Arrivals, marks: Watermarks, rules: Rules) -> dict[int, tuple[WindowRows, WindowRows]]:
+    """By window length: sums of the events that came in time, and of those whose window had closed before them."""
+    finest, *longer = rules.windows_s
+    mask = marks.late(arrived.stamps_ns, finest)
+    in_time = (arrived if mask is None else arrived.take(~mask)).sums(finest)
+    found = {finest: (in_time, WindowRows.empty())}
+    for window_s in longer:
+        found[window_s] = (in_time.coarser(window_s * NANOSECONDS), WindowRows.empty())
+    if mask is None:
+        return found
+    late = arrived.take(mask)  # not all of them are late for the longer windows
+    for window_s, (sums, _) in found.items():
+        mine = marks.late(arrived.stamps_ns, window_s)
+        after = np.zeros(len(late), np.bool_) if mine is None else mine[mask]
+        more = merged([sums, late.take(~after).sums(window_s)], window_s * NANOSECONDS)
+        found[window_s] = (more, late.take(after).sums(window_s))
+    return found
 
 
 def _closed(
-    window_s: int, parts: tuple[WindowRows, ...], added: WindowRows, before_ns: int, until_ns: int
+    window_s: int, parts: tuple[WindowRows, ...], until_ns: int
 ) -> tuple[tuple[WindowRows, ...], WindowRows, WindowWrite]:
-    """Parts of windows that stay open, windows that closed, and what a store must write of the open ones."""
-    parts = (*parts, added) if len(added) else parts
-    if until_ns <= before_ns and len(parts) <= _MOST_PARTS:
-        return parts, WindowRows.empty(), WindowWrite(window_s, added, False, {})
+    """Parts of windows that stay open, windows that closed, and what a store must write of the open ones.
+
+    The last part is what this step adds. ``until_ns`` is 0 where none closes; then parts only gather, until there are
+    too many of them.
+    """
+    if not until_ns and len(parts) <= _MOST_PARTS:
+        kept = parts if len(parts[-1]) else parts[:-1]
+        return kept, WindowRows.empty(), WindowWrite(window_s, parts[-1], False, {})
     total = merged(parts, window_s * NANOSECONDS)
     edge = int(np.searchsorted(total.starts_ns, until_ns))
     closed, rest = total.take(slice(edge)), total.take(slice(edge, None))
@@ -147,8 +146,3 @@ def _baselines(state: EngineState, closed: WindowRows, rules: Rules) -> tuple[Ba
         known = np.flatnonzero((shards == shard) & (baselines.windows > 0))
         changed[shard] = baselines.encode(known)
     return baselines, changed
-
-
-def _array(column: pa.ChunkedArray) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy()
-    return values

@@ -129,8 +129,8 @@ class EngineWorker:
     def advance(self) -> int:
         """One step: read, compute, commit. Returns how many events it took in."""
         self._forget_erased()  # before reading: a batch read before an erasure must not be counted after it
-        batches = self._read()
-        following, outputs = step(self._state, batches, self._rules, time.time_ns())
+        batches, is_end = self._read()
+        following, outputs = step(self._state, batches, self._rules, time.time_ns() if is_end else 0)
         if not batches and not outputs.moved:
             return 0
         try:
@@ -148,7 +148,8 @@ class EngineWorker:
             self._revisions.append((self._revisions[-1][0] + 1 if self._revisions else 1, start_ns))
         return outputs.events
 
-    def _read(self) -> list[LoggedBatch]:
+    def _read(self) -> tuple[list[LoggedBatch], bool]:
+        """The batches of a step, and whether they are the last there are."""
         batches: list[LoggedBatch] = []
         events = 0
         while len(batches) < self._batch_limit and events < self._event_limit:
@@ -157,8 +158,8 @@ class EngineWorker:
             batches += found
             events += sum(one.batch.rows.num_rows for one in found)
             if len(found) < wanted:
-                break
-        return batches
+                return batches, True
+        return batches, False
 
     def _forget_erased(self) -> None:
         """Read state anew after an erasure, and make hooks do so."""
