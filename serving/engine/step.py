@@ -132,7 +132,7 @@ def _closed(
 
 
 def _total(parts: tuple[WindowRows, ...], window_s: int) -> WindowRows:
-    """The sum of parts. Most of what a large step adds lies beyond all windows that were open, and need not be merged."""
+    """The sum of parts; what is added beyond all windows that were open needs no merging, and most of it is."""
     *before, added = parts
     last_ns = max((int(part.starts_ns[-1]) for part in before if len(part)), default=0)
     edge = int(np.searchsorted(added.starts_ns, last_ns, side="right"))
