@@ -10,8 +10,8 @@ setup(
     ext_modules=[
         Extension(
             "metercast._engine",
-            ["native/engine.c", "native/got.c"],
-            depends=["native/engine.h"],
+            [f"native/{name}.c" for name in ("engine", "execution", "blocks", "charging", "records", "clock", "got")],
+            depends=["native/engine.h", "native/clock.h"],
             extra_compile_args=FLAGS,
             optional=True,
         )
