@@ -48,7 +48,10 @@ class PythonBlock:
             engine.leave(execution)
 
 
-Block = PythonBlock if TYPE_CHECKING else block_of(engine) or PythonBlock
+if TYPE_CHECKING:
+    Block = PythonBlock
+else:
+    Block = block_of(engine) or PythonBlock
 
 
 class operation(Block):  # noqa: N801 -- reads as a verb in `with operation("checkout"):`
