@@ -6,7 +6,7 @@ import http.client
 import ssl
 from urllib.parse import urlsplit
 
-from metercast.event import BATCH_MEDIA_TYPE
+from metercast.event import COLUMNS_MEDIA_TYPE
 from metercast.shipping.batch import GZIP_MAGIC
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Client:
         self._context = None
         if parts.scheme == "https":
             self._context = ssl.create_default_context(cafile=settings.ca_file or None)
-        self._headers = {"Content-Type": BATCH_MEDIA_TYPE}
+        self._headers = {"Content-Type": COLUMNS_MEDIA_TYPE}
         if settings.api_key:
             self._headers["Authorization"] = f"Bearer {settings.api_key}"
         self.is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")

@@ -14,8 +14,9 @@ from collections import deque
 
 from metercast.shipping.batch import compress, encode
 from metercast.shipping.client import ACCEPTED, LATER, REFUSED, Client
+from metercast.shipping.columns import encode_columns
 from metercast.shipping.folding import Folding
-from metercast.shipping.spool import Spool
+from metercast.shipping.spool import COLUMNS_SUFFIX, JSON_SUFFIX, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class ServerDelivery:
 
     def _build(self, rows: list[Row]) -> tuple[str, bytes]:
         producer, epoch, sequence = self.producer.next()
-        return f"{producer}-{epoch}-{sequence:09d}", encode(producer, epoch, sequence, rows, not self.client.is_local)
+        body = encode_columns(producer, epoch, sequence, rows)
+        return f"{producer}-{epoch}-{sequence:09d}", body if self.client.is_local else compress(body)
 
     def _keep(self, rows: list[Row]) -> None:
         producer = self.producer
@@ -155,7 +157,7 @@ class DirectoryDelivery:
     """Leaves every batch as a file in a directory, for `metercast` commands or a later upload."""
 
     def __init__(self, directory: str, producer: Producer) -> None:
-        self.spool = Spool(directory)
+        self.spool = Spool(directory, suffix=JSON_SUFFIX)
         self.producer = producer
         self.folding = Folding()
         self.refused = 0
@@ -187,6 +189,6 @@ def _open_spool(settings: Settings) -> Spool | None:
     place = "".join(letter if letter.isalnum() else "_" for letter in settings.to)
     base = settings.spool or os.path.join(os.path.expanduser("~"), ".local", "state", "metercast", "spool")
     try:
-        return Spool(os.path.join(base, place), settings.spool_limit_bytes)
+        return Spool(os.path.join(base, place), settings.spool_limit_bytes, COLUMNS_SUFFIX)
     except OSError:
         return None

@@ -53,7 +53,7 @@ class SelfCost:
 
     def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
         key = (self._user, OPERATION, _SELF, meter)
-        return self._converter.row(time.time(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
+        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
 
 
 def recording_cost_ns(kind: type[Engine]) -> float:

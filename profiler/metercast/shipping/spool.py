@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 
-SUFFIX = ".json.gz"
+JSON_SUFFIX, COLUMNS_SUFFIX = ".json.gz", ".mcb.gz"
 
 
 class Spool:
     """A directory of whole batches; a file appears under its final name only when it is complete."""
 
-    def __init__(self, directory: str, limit_bytes: int = 0) -> None:
+    def __init__(self, directory: str, limit_bytes: int = 0, suffix: str = JSON_SUFFIX) -> None:
         """``limit_bytes`` 0 means no limit. Raises OSError when the directory cannot be made."""
         self.directory = directory
         self.limit_bytes = limit_bytes
+        self.suffix = suffix
         os.makedirs(directory, exist_ok=True)
 
     def put(self, name: str, body: bytes) -> bool:
         """Keep a batch; False when the limit or the disk does not allow it."""
         if self.limit_bytes and self.size_bytes() + len(body) > self.limit_bytes:
             return False
-        path = os.path.join(self.directory, name + SUFFIX)
+        path = os.path.join(self.directory, name + self.suffix)
         partial = f"{path}.{os.getpid()}.part"
         try:
             with open(partial, "wb") as file:
@@ -33,17 +34,16 @@ class Spool:
             return False
         return True
 
-    @staticmethod
-    def file_name(name: str) -> str:
+    def file_name(self, name: str) -> str:
         """The file that `put` makes for a batch."""
-        return name + SUFFIX
+        return name + self.suffix
 
     def names(self) -> list[str]:
         """The batches at hand, oldest first."""
         found = []
         with os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX):
+                if entry.name.endswith(self.suffix):
                     try:
                         found.append((entry.stat().st_mtime_ns, entry.name))
                     except FileNotFoundError:
