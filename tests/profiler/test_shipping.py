@@ -9,8 +9,10 @@ import time
 import pytest
 from metercast.settings import SETTINGS, Settings
 from metercast.shipping.batch import Converter, encode
-from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+from metercast.shipping.delivery import ServerDelivery
+from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Folding
+from metercast.shipping.producer import Producer
 from metercast.shipping.spool import Spool
 
 from .conftest import ROOT, environment, read_batches
@@ -84,7 +86,7 @@ def test_a_refused_batch_is_set_aside_and_the_rest_goes_on(server, tmp_path):
     out.put([ROW])
     out.put([ROW])
     assert out.work()
-    assert out.refused == 1
+    assert out.refused.events == 1
     assert len(server.batches) == 1
     assert len(list((tmp_path / "spool").rglob("*.refused"))) == 1
 
@@ -115,7 +117,7 @@ def test_a_disk_without_room_keeps_totals_for_the_next_try(tmp_path):
     out = DirectoryDelivery(str(tmp_path / "out"), Producer())
     out.spool.limit_bytes = 1
     out.put([ROW] * 3)
-    assert "cannot write" in out.last_problem
+    assert "limit of 1 bytes" in out.last_problem
     out.spool.limit_bytes = 0
     out.put([ROW])
     events = [event for batch in read_batches(tmp_path / "out") for event in batch["events"]]

@@ -7,7 +7,10 @@ import time
 
 from metercast.ledger import Ledger
 from metercast.shipping.batch import Converter
-from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+from metercast.shipping.delivery import ServerDelivery
+from metercast.shipping.directory import DirectoryDelivery
+from metercast.shipping.folding import Amounts
+from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
 
 TYPE_CHECKING = False
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _RECORDS_AT_ONCE = 20_000
+_ROWS_AHEAD = 100_000
+"""Rows that may be taken off the ring while the server does not answer; about 30 MB."""
 
 
 class Shipper:
@@ -35,11 +40,14 @@ class Shipper:
     def _begin(self) -> None:
         self.converter = Converter(self.settings.detail)
         self.delivery = _delivery(self.settings)
+        if self.delivery is not None:
+            self.delivery.while_waiting = self._drain_ahead
         self.events = 0
         self.dropped = 0
-        self.lost = 0
+        self.lost = Amounts()
         self.problem = ""
         self._pending: list[Row] = []
+        self._recorded = 0
         self._wake = threading.Event()
         self._done = threading.Condition()
         self._rounds_wanted = 0
@@ -95,26 +103,39 @@ class Shipper:
 
     def _close(self) -> None:
         if self.delivery is not None:
-            self.lost += self.delivery.close()
+            self.delivery.close()
+            self.lost.add(self.delivery.lost)
 
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
         if self._intercepts:
             engine.intercept()  # what was loaded without an import
-        recorded, dropped = 0, self.dropped
         left = engine.pending()
         while left > 0:
-            records = engine.take(min(left, _RECORDS_AT_ONCE))
-            left -= len(records)
-            recorded += len(records)
-            self._put(self.converter.rows(records))
+            left -= self._drain(min(left, _RECORDS_AT_ONCE))
+            self._ship_full_batches()
         grown = engine.take_totals()
-        recorded += int(sum(amounts[0] for _, amounts in grown))
+        self._recorded += int(sum(amounts[0] for _, amounts in grown))
         self._put(self.converter.totals(grown))
-        self.dropped = engine.dropped
-        self._put(self.self_cost.rows(recorded, self.dropped - dropped))
+        recorded, self._recorded = self._recorded, 0
+        dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
+        self._put(self.self_cost.rows(recorded, dropped))
+        self._ship_full_batches()
         self._guard(self._ship)
+
+    def _drain(self, limit: int) -> int:
+        """Take records off the ring; returns how many."""
+        records = self.engine.take(limit)
+        self._recorded += len(records)
+        self._put(self.converter.rows(records))
+        return len(records)
+
+    def _drain_ahead(self) -> None:
+        """While the server makes the thread wait: keep the ring from running over, as far as memory goes."""
+        room = _ROWS_AHEAD - len(self._pending)
+        if room > 0 and self.engine.pending():
+            self._drain(min(room, _RECORDS_AT_ONCE))
 
     def _put(self, rows: list[Row]) -> None:
         self.events += len(rows)
@@ -122,6 +143,8 @@ class Shipper:
         if self.delivery is None:
             self.ledger.add(rows)
             self._pending = []
+
+    def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
             self._guard(self._ship_batch)
 
@@ -135,10 +158,13 @@ class Shipper:
 
     def _ship_batch(self) -> None:
         rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
-        if self.delivery is not None:
-            self.lost += len(rows)
+        if self.delivery is None:
+            return
+        try:
             self.delivery.put(rows)
-            self.lost -= len(rows)
+        except Exception:
+            self.lost.add(Amounts(rows))
+            raise
 
     def _guard(self, part: Callable[[], None]) -> None:
         """Whatever goes wrong in shipping is counted and told, and is never the program's problem."""
