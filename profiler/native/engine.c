@@ -325,6 +325,7 @@ static int execution_or_none(PyObject *value, Execution **execution) {
 static void execution_dealloc(Execution *self) {
     while (self != NULL) { /* a chain of parents ends here in a loop, not in recursion */
         Execution *parent = self->parent;
+        if (self->used) metercast_end_execution(self); /* never closed */
         Py_XDECREF(self->operation);
         Py_XDECREF(self->user);
         PyObject_Free(self);
@@ -561,6 +562,8 @@ static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignor
     thread->calls = 0;
     calls_of_ended_threads = 0;
     thread->claimed_ns = thread->claimed_new_ns = 0;
+    thread->cpu_mark = cpu_clock(); /* a child's clock starts anew */
+    thread->elapsed_mark = elapsed_clock();
     atomic_flag_clear(&thread->lock);
     set_charged(thread, NULL);
     drop_records(self);

@@ -57,6 +57,8 @@ class ServerDelivery:
         self.lost = Amounts()
         self.refused = Amounts()
         self.last_problem = ""
+        self.keep_from_s = float("inf")
+        """From this time on (monotonic) nothing is sent, only kept: the program ends."""
         self._retry_at_s = 0.0
         self._asked_to_wait_until_s = 0.0
         self._backoff_s = _BACKOFF_S[0]
@@ -73,11 +75,13 @@ class ServerDelivery:
 
     def put(self, rows: list[Row]) -> None:
         """Send the events, or keep them until the server is back."""
+        self._waiting = self._waiting or time.monotonic() >= self.keep_from_s
         if self._waiting:
             self._keep(rows)
             return
         batch = self._build(rows + self.folding.take())
-        if not self._settle(self.client.send(batch.body), batch):
+        timeout_s = self.keep_from_s - time.monotonic() if self._is_ending() else None
+        if not self._settle(self.client.send(batch.body, timeout_s), batch):
             self._waiting = True
             self._store(batch)
 
@@ -108,7 +112,7 @@ class ServerDelivery:
         if not self.folding.is_empty():
             self.memory.append(self._build(self.folding.take()))
         for batch in self.memory:
-            if self.spool is None or not self.spool.put(batch.name, compress(batch.body), beyond_limit=True):
+            if not self._spool(batch, beyond_limit=True):
                 self.lost.add(batch.amounts)
                 self.last_problem = self.spool.last_problem if self.spool is not None else "there is no spool"
         self.memory.clear()
@@ -120,13 +124,23 @@ class ServerDelivery:
         name = f"{producer}-{epoch}-{sequence:09d}"
         return Kept(name, body if self.client.is_local else compress(body), Amounts(rows))
 
+    def _is_ending(self) -> bool:
+        return self.keep_from_s != float("inf")
+
+    def _spool(self, batch: Kept, beyond_limit: bool = False) -> bool:
+        """Keep a batch on disk; at the end of the program without waiting for the disk, which outlives it."""
+        spool = self.spool
+        return spool is not None and spool.put(
+            batch.name, compress(batch.body), beyond_limit=beyond_limit, is_synced=not self._is_ending()
+        )
+
     def _store(self, batch: Kept) -> None:
-        if self.spool is None or not self.spool.put(batch.name, compress(batch.body)):
+        if not self._spool(batch):
             self.memory.append(batch)
 
     def _keep(self, rows: list[Row]) -> None:
         batch = self._build(rows)
-        if self.spool is not None and self.spool.put(batch.name, compress(batch.body)):
+        if self._spool(batch):
             return
         if sum(len(kept.body) for kept in self.memory) + len(batch.body) <= MEMORY_LIMIT_BYTES:
             self.memory.append(batch)
@@ -173,7 +187,7 @@ class ServerDelivery:
         self.refused.events += reply.rejected_events
         if reply.outcome == REFUSED and batch is not None:
             self.refused.add(batch.amounts)
-            if self.spool is not None and self.spool.put(batch.name, compress(batch.body), beyond_limit=True):
+            if self.spool is not None and self._spool(batch, beyond_limit=True):
                 self.spool.set_aside(self.spool.file_name(batch.name))
         elif reply.outcome == REFUSED:
             self.refused.events += 1  # a batch of another run; its rows are in the file set aside

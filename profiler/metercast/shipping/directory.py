@@ -24,6 +24,7 @@ class DirectoryDelivery:
         self.lost = Amounts()
         self.refused = Amounts()
         self.last_problem = ""
+        self.keep_from_s = float("inf")
         self.while_waiting: Callable[[], None] | None = None
 
     def put(self, rows: list[Row]) -> None:

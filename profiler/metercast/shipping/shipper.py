@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
+_GRACE_S = 5.0
+"""What writing the rest to disk may take at the end, after the time for the server is over."""
 
 
 class Shipper:
@@ -82,10 +84,15 @@ class Shipper:
         """Ship the rest within the timeout, keep on disk what remains, end the thread."""
         timeout_s = self.settings.timeout_s if timeout_s is None else timeout_s
         self._deadline_s = time.monotonic() + timeout_s
+        if self.delivery is not None:
+            self.delivery.keep_from_s = self._deadline_s
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s + 1.0)
+            self._thread.join(timeout_s + _GRACE_S)
+            if self._thread.is_alive():
+                self.problem = f"not all could be written within {timeout_s + _GRACE_S:g} s"
+                self.lost.events += self.engine.pending() + len(self._pending)
 
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings)

@@ -26,8 +26,11 @@ class Spool:
         os.makedirs(directory, exist_ok=True)
         self._remove_abandoned()
 
-    def put(self, name: str, body: bytes, beyond_limit: bool = False) -> bool:
-        """Keep a batch; False when the limit or the disk does not allow it, `last_problem` says which."""
+    def put(self, name: str, body: bytes, beyond_limit: bool = False, is_synced: bool = True) -> bool:
+        """Keep a batch; False when the limit or the disk does not allow it, `last_problem` says which.
+
+        Synced, it outlives the machine's end as well; else only the program's.
+        """
         if self.limit_bytes and not beyond_limit and self.size_bytes() + len(body) > self.limit_bytes:
             self.last_problem = f"the spool {self.directory} has reached its limit of {self.limit_bytes} bytes"
             return False
@@ -37,7 +40,8 @@ class Spool:
             with open(partial, "wb") as file:
                 file.write(body)
                 file.flush()
-                os.fsync(file.fileno())
+                if is_synced:
+                    os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError as error:
             self._remove(partial)
