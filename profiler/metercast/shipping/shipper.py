@@ -7,15 +7,18 @@ import time
 
 from metercast.ledger import Ledger
 from metercast.shipping.batch import Converter
+from metercast.shipping.control import Control, control_directory
 from metercast.shipping.delivery import ServerDelivery
 from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
 from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
+from metercast.shipping.status import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from metercast.engine import Engine
     from metercast.settings import Settings
@@ -50,6 +53,9 @@ class Shipper:
         self.problem = ""
         self._pending: list[Row] = []
         self._recorded = 0
+        self._changes: list[str] = []
+        self.status = Status(self)
+        self._control: Control | None = None
         self._wake = threading.Event()
         self._done = threading.Condition()
         self._rounds_wanted = 0
@@ -69,8 +75,17 @@ class Shipper:
     def restart_after_fork(self) -> None:
         """In a forked child: a new producer; what the parent had queued is the parent's to deliver."""
         self.ledger = Ledger()
+        if self._control is not None:
+            self._control.close()
         self._begin()
         self.start()
+
+    def switch(self, is_on: bool, reason: str) -> None:
+        """Pause or resume metering; an event tells of it, which a bill can show."""
+        if self.engine.is_on != is_on:
+            self.engine.is_on = is_on
+            self._changes.append(f"metering {'resumed' if is_on else 'paused'}: {reason}")
+            self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
         """Have everything recorded so far shipped; False if that took longer than the timeout."""
@@ -97,18 +112,36 @@ class Shipper:
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings)
         self.engine.mute()
+        self._guard(self._listen)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
             wanted = self._rounds_wanted
             self._guard(self._round)
+            if self._control is not None:
+                self._guard(self._control.work)
             with self._done:
                 self._rounds_done = max(self._rounds_done, wanted)
                 self._done.notify_all()
         self._guard(self._round)
         self._guard(self._close)
 
+    def _listen(self) -> None:
+        directory = control_directory(self.settings.control)
+        if directory is not None:
+            self._control = Control(directory, self._answer)
+
+    def _answer(self, request: str) -> dict[str, Any]:
+        """What `metercast top`, `pause` and `resume` ask."""
+        if request in ("pause", "resume"):
+            self.switch(request == "resume", f"by `metercast {request}`")
+        elif request != "status":
+            return {"problem": f"{request!r:.50} is unknown; one of status, pause, resume"}
+        return self.status.tell()
+
     def _close(self) -> None:
+        if self._control is not None:
+            self._control.close()
         if self.delivery is not None:
             self.delivery.close()
             self.lost.add(self.delivery.lost)
@@ -128,6 +161,8 @@ class Shipper:
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
         self._put(self.self_cost.rows(recorded, dropped))
+        changes, self._changes = self._changes, []
+        self._put([self.self_cost.change(text) for text in changes])
         self._ship_full_batches()
         self._guard(self._ship)
 
@@ -146,10 +181,11 @@ class Shipper:
 
     def _put(self, rows: list[Row]) -> None:
         self.events += len(rows)
-        self._pending += rows
         if self.delivery is None:
             self.ledger.add(rows)
-            self._pending = []
+        else:
+            self._pending += rows
+            self.status.add(rows)
 
     def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
