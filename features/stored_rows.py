@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from features.contracts import Batch
 from features.schema import ARROW_SCHEMA
 
 _BARE_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins: bodies of the first logs, packed column by column
@@ -15,6 +18,27 @@ _CODEC = pa.Codec("zstd", compression_level=1)
 
 class CorruptBatchError(ValueError):
     """A stored batch no longer matches its checksum; the message names its offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch with its rows as kept and their checksum."""
+
+    batch: Batch
+    body: bytes
+    digest: bytes
+
+
+def prepared(batch: Batch) -> StoredBatch:
+    """A batch ready to be kept."""
+    return StoredBatch(batch, *encode(batch.rows))
+
+
+def without_rows(stored: StoredBatch, left_out: Sequence[int]) -> StoredBatch:
+    """The same batch without some of its rows."""
+    gone = set(left_out)
+    keep = pa.array([row not in gone for row in range(stored.batch.rows.num_rows)], pa.bool_())
+    return prepared(replace(stored.batch, rows=stored.batch.rows.filter(keep)))
 
 
 def encode(rows: pa.RecordBatch) -> tuple[bytes, bytes]:

@@ -24,6 +24,7 @@ from serving.api import (
     spend,
     usage,
 )
+from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
 from serving.api.security import needs
 from serving.dashboard import login_page, pages
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         platform.stop()
 
-    app = FastAPI(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
     app.state.requests = Requests()
     problems.install(app)
@@ -59,4 +60,5 @@ def create_app(settings: Settings) -> FastAPI:
         return pages.docs_page(app.openapi())
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
+    app.open_door(app.state.requests)
     return app

@@ -44,6 +44,12 @@ def problem(request: Request, status: int, detail: str, headers: dict[str, str] 
     return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
 
 
+def unexpected(request: Request, error: Exception) -> Response:
+    """The response of an error that nobody foresaw; the log gets the whole of it, the caller nothing."""
+    _logger.exception("request %s failed", request.url.path, exc_info=error)
+    return problem(request, 500, "the server failed on this request; its log says why")
+
+
 def _for_a_reader(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
 
@@ -71,5 +77,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
-        _logger.exception("request %s failed", request.url.path, exc_info=error)
-        return problem(request, 500, "the server failed on this request; its log says why")
+        return unexpected(request, error)
