@@ -16,9 +16,10 @@ from features.contracts import (
     Outcome,
     Receipt,
 )
+from features.database import connect_file
 from features.stored_rows import StoredBatch, decode, prepared, without_rows
 
-_TABLES = (
+TABLES = (
     """
     CREATE TABLE IF NOT EXISTS log (
         log_offset INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -46,9 +47,9 @@ class SqliteEventLog:
         """Open or create the log; raises sqlite3.OperationalError when the file cannot be opened."""
         self._lock = threading.Lock()
         self._event_ids_kept = event_ids_kept
-        self._connection = connect(path)
+        self._connection = connect_file(path)
         with self._connection:
-            for table in _TABLES:
+            for table in TABLES:
                 self._connection.execute(table)
             if not any(row[1] == "sent" for row in self._connection.execute("PRAGMA table_info(log)")):
                 self._connection.execute("ALTER TABLE log ADD COLUMN sent BLOB")
@@ -140,15 +141,6 @@ class SqliteEventLog:
         """Close the file."""
         with self._lock:
             self._connection.close()
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that commits durably and waits for other writers instead of failing; transactions are explicit."""
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
 
 
 def logged(row: tuple[int, int, str, int, int, bytes, bytes]) -> LoggedBatch:
