@@ -93,10 +93,10 @@ def connect_file(path: Path) -> sqlite3.Connection:
 def tables(connection: Connection) -> frozenset[str]:
     """Names of the tables there are."""
     if isinstance(connection, sqlite3.Connection):
-        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        query = "SELECT name FROM sqlite_master WHERE type = 'table'"
     else:
-        rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-    return frozenset(str(row[0]) for row in rows)
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+    return frozenset(str(row[0]) for row in connection.execute(query).fetchall())
 
 
 class Readers:

@@ -42,6 +42,16 @@ class _NumberLoader(Loader):
         return float(text) if b"." in text else int(text)
 
 
+class _Answer(psycopg.ClientCursor[Any]):
+    """Values are put into the text by the client, so that their types need not be told; no rows are no error."""
+
+    def fetchone(self) -> Any:
+        return super().fetchone() if self.description else None
+
+    def fetchall(self) -> list[Any]:
+        return super().fetchall() if self.description else []
+
+
 class PostgresqlConnection:
     """One connection; after the server was away it connects again, and a transaction that was cut off has failed."""
 
@@ -102,15 +112,15 @@ class PostgresqlConnection:
             return self._run(query, ())
 
     def _run(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> Rows:
-        cursor: Rows = psycopg.ClientCursor(self._connection)
-        cursor.execute(_translated(query, bool(values)), values or None)  # type: ignore[attr-defined]
+        cursor = _Answer(self._connection)
+        cursor.execute(_translated(query, bool(values)), values or None)
         return cursor
 
     def executemany(self, query: str, values: Iterable[Sequence[Any]], /) -> None:
         """Run one statement for each row of values, many on the way at a time; raises DatabaseError."""
         with self._lock:
             try:
-                self._connection.cursor().executemany(_translated(query, True), list(values))  # type: ignore[arg-type]
+                self._connection.cursor().executemany(_translated(query, True), list(values))
             except psycopg.Error as error:
                 raise DatabaseError(f"PostgreSQL: {error}") from error
 

@@ -17,7 +17,10 @@ from features.contracts import (
     Receipt,
 )
 from features.database import connect_file
+from features.database import connect_file as connect
 from features.stored_rows import StoredBatch, decode, prepared, without_rows
+
+__all__ = ["TABLES", "SqliteEventLog", "connect", "logged"]
 
 TABLES = (
     """

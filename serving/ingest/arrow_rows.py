@@ -136,7 +136,10 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
     """Values without a copy where that can be; 0 where null."""
     if column.null_count:
         column = pc.fill_null(column, 0)
-    return column.to_numpy() if column.num_chunks != 1 else column.chunk(0).to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = (
+        column.to_numpy() if column.num_chunks != 1 else column.chunk(0).to_numpy(zero_copy_only=False)
+    )
+    return values
 
 
 def _valid(column: pa.ChunkedArray) -> NDArray[np.bool_]:
