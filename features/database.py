@@ -6,13 +6,13 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 Location = Path | str
 """A SQLite file, or the URL of a PostgreSQL database (``postgresql://user:password@host/name``)."""
 
 _SCHEMES = ("postgresql://", "postgres://")
-_SHARED = 4
 
 
 class DatabaseError(RuntimeError):
@@ -53,6 +53,11 @@ class Connection(Protocol):
 
     def executemany(self, query: str, values: Iterable[Sequence[Any]], /) -> Any:
         """Run one statement for each row of values."""
+        ...
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
         ...
 
     def close(self) -> None:
@@ -100,22 +105,24 @@ def tables(connection: Connection) -> frozenset[str]:
 
 
 class Readers:
-    """Connections for readers in many threads: one a thread to a file, a few shared ones to a server."""
+    """Connections for readers: one for every thread, shared by all who read the same location."""
+
+    _all: ClassVar[WeakValueDictionary[str, Readers]] = WeakValueDictionary()
 
     def __init__(self, location: Location) -> None:
         self._location = location
         self._local = threading.local()
-        self._lock = threading.Lock()
-        self._shared: dict[int, Connection] = {}
+
+    @classmethod
+    def of(cls, location: Location) -> Readers:
+        """The readers of a location."""
+        found = cls._all.get(str(location))
+        if found is None:
+            found = cls._all[str(location)] = cls(location)
+        return found
 
     def get(self) -> Connection:
-        """A connection that this thread may use."""
-        if is_server(self._location):
-            place = threading.get_ident() % _SHARED
-            with self._lock:
-                if place not in self._shared:
-                    self._shared[place] = connect(self._location)
-                return self._shared[place]
+        """This thread's connection."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = connect(self._location)

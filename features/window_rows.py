@@ -50,8 +50,8 @@ class WindowRows:
     def __len__(self) -> int:
         return len(self.starts_ns)
 
-    def take(self, which: NDArray[Any]) -> WindowRows:
-        """The rows of a mask or of positions."""
+    def take(self, which: NDArray[Any] | slice) -> WindowRows:
+        """The rows of a mask, of positions or of a span."""
         return WindowRows(
             self.starts_ns[which],
             self.series[which],

@@ -30,7 +30,7 @@ class AnomalyStore:
 
     def __init__(self, location: Location) -> None:
         """Open the database, making the tables where they are missing."""
-        self._readers = Readers(location)
+        self._readers = Readers.of(location)
         create(self._readers.get())
 
     def list(

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from serving import tracing
 from serving.api import (
     anomalies,
     budgets,
@@ -43,6 +44,8 @@ def create_app(settings: Settings) -> FastAPI:
         platform.start()
         yield
         platform.stop()
+        if tracer is not None:
+            tracer.shutdown()
 
     app = Application(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
@@ -61,4 +64,5 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
     app.open_door(app.state.requests)
+    tracer = tracing.install(app, settings.otlp_endpoint) if settings.otlp_endpoint else None
     return app

@@ -57,9 +57,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store holds of an engine: ``document`` is None before the first step."""
+    """What a store holds of an engine: ``document`` is None before the first step.
+
+    ``next_series`` is the number of the next new series; one that was erased is never used again.
+    """
 
     document: str | None
+    next_series: int
     series: Sequence[NewSeries]
     open_windows: Mapping[int, Sequence[WindowRows]]
     baselines: Mapping[int, bytes]
@@ -70,6 +74,13 @@ class EngineStore(Protocol):
 
     A store is used by one thread. Readers beside the engine see only what was committed.
     """
+
+    is_shared: bool
+    """Whether several workers may wait on one database for their turn."""
+
+    def lead(self) -> bool:
+        """Whether this worker may run now; of those that share a database one may."""
+        ...
 
     def take_over(self) -> None:
         """Take a new fencing epoch: from here on, whoever had taken over before fails to write."""

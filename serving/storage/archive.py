@@ -117,6 +117,20 @@ class Archive:
         if events.height:
             self.write(f"{stem}-v{version}", part.first_offset, part.last_offset, events)
 
+    def erase(self, chosen: pl.Expr, version: int) -> int:
+        """Remove the chosen events from all parts, inside the caller's transaction; returns how many there were.
+
+        Call `tidy` after the commit. ``version`` names the parts written anew and must be higher each time.
+        """
+        erased = 0
+        for part in self.parts():
+            events = self.read(part)
+            kept = events.filter(~chosen)
+            if kept.height < events.height:
+                self.replace(part, kept, version)
+                erased += events.height - kept.height
+        return erased
+
     def tidy(self) -> None:
         """Remove files that no part names: what a crash left, and what was replaced."""
         named = {part.file for part in self.parts()}

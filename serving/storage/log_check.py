@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ import polars as pl
 
 from features.database import Connection
 from features.stored_rows import CorruptBatchError, walk
+from features.stored_windows import WindowsReader
 from features.windows import SCHEMA, aggregate, empty, merge
-from serving.storage import window_table
 from serving.storage.archive import Archive
 from serving.storage.retention import kept_from_ns
 
@@ -64,7 +63,7 @@ def _gaps(connection: Connection) -> Iterator[dict[str, object]]:
         yield {"producer": producer, "epoch": epoch, "first": first, "last": last, "missing": missing}
 
 
-def differences(connection: sqlite3.Connection, archive: Archive) -> dict[int, pl.DataFrame]:
+def differences(connection: Connection, archive: Archive) -> dict[int, pl.DataFrame]:
     """Windows that differ from a replay of what the engine has read, by length in seconds; empty when all agree.
 
     One row a window, with the columns of `features.windows.SCHEMA` and, named ``..._replayed``, what they should be;
@@ -73,13 +72,13 @@ def differences(connection: sqlite3.Connection, archive: Archive) -> dict[int, p
     connection.execute("BEGIN")
     try:
         row = connection.execute("SELECT state FROM engine").fetchone()
-        state: dict[str, Any] = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
+        state: dict[str, Any] = json.loads(row[0]) if row and row[0] else {"offset": 0, "closed_until_ns": {}}
         lengths = sorted(int(window_s) for window_s in state["closed_until_ns"])
         replayed = _replay(connection, archive, int(state["offset"]), lengths)
         found = {}
         for window_s in lengths:
             from_ns = kept_from_ns(connection, window_s)
-            kept = window_table.read(connection, window_s, from_ns, 2**63 - 1)
+            kept = WindowsReader().windows(connection, window_s, from_ns, 2**63 - 1)
             odd = _unequal(kept, replayed[window_s].filter(pl.col("window_start").cast(pl.Int64) >= from_ns))
             if odd.height:
                 found[window_s] = odd
