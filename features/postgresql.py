@@ -25,6 +25,8 @@ _TYPES = (
     (re.compile(r"\bTEXT\b"), 'TEXT COLLATE "C"'),  # sorted by bytes, as SQLite does
     (re.compile(r"\) WITHOUT ROWID"), ")"),
 )
+_GOING_DOWN = "57P"  # the class of errors of a server that shuts down or crashed
+_REPEATABLE = ("SELECT", "BEGIN", "SHOW", "WITH", "CREATE TABLE IF NOT EXISTS")
 _DEFINITION = re.compile(r"\s*(CREATE|ALTER|DROP)\b")
 _PLACES = re.compile(r"'[^']*'|\?|(?<![:\w]):(\w+)|%")
 # SQLite rounds floats to decimals; PostgreSQL only numerics. Sums lie on the grid of 1e-6, where this is the same.
@@ -85,25 +87,43 @@ class PostgresqlConnection:
         )
 
     def execute(self, query: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Rows:
-        """Run one statement; raises DatabaseError."""
+        """Run one statement; raises DatabaseError.
+
+        What a connection that was cut off meanwhile can safely do again, a query or a beginning, is done again.
+        """
         with self._lock:
-            if self._connection.broken or self._connection.closed:
+            if self._is_cut_off():
                 self._connection = self._connect()
                 if query == "COMMIT":
                     raise DatabaseError("PostgreSQL was away during the transaction, which was not kept")
                 if query == "ROLLBACK":
                     return self._run("SELECT 1", ())
+            repeatable = query.lstrip().startswith(_REPEATABLE) and not self.in_transaction
             try:
-                if query == "BEGIN IMMEDIATE":
-                    self._run("BEGIN", ())
-                    return self._run("SELECT pg_advisory_xact_lock(?)", (WRITER_LOCK,))
-                if query == "BEGIN":
-                    return self._run("BEGIN ISOLATION LEVEL REPEATABLE READ", ())
-                if _DEFINITION.match(query) and not self.in_transaction:
-                    return self._define(query)
-                return self._run(query, values)
+                return self._act(query, values)
+            except psycopg.Error as error:
+                if (error.sqlstate or "").startswith(_GOING_DOWN):
+                    self._connection.close()
+                if not (repeatable and self._is_cut_off()):
+                    raise DatabaseError(f"PostgreSQL: {error}") from error
+            self._connection = self._connect()
+            try:
+                return self._act(query, values)
             except psycopg.Error as error:
                 raise DatabaseError(f"PostgreSQL: {error}") from error
+
+    def _is_cut_off(self) -> bool:
+        return bool(self._connection.broken or self._connection.closed)
+
+    def _act(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> Rows:
+        if query == "BEGIN IMMEDIATE":
+            self._run("BEGIN", ())
+            return self._run("SELECT pg_advisory_xact_lock(?)", (WRITER_LOCK,))
+        if query == "BEGIN":
+            return self._run("BEGIN ISOLATION LEVEL REPEATABLE READ", ())
+        if _DEFINITION.match(query) and not self.in_transaction:
+            return self._define(query)
+        return self._run(query, values)
 
     def _define(self, query: str) -> Rows:
         """Two processes that start together must not make the same table at the same time."""

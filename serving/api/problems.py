@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+import sqlite3
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+
+from features.database import DatabaseError
 
 MEDIA_TYPE = "application/problem+json"
 _logger = logging.getLogger(__name__)
@@ -45,8 +48,14 @@ def problem(request: Request, status: int, detail: str, headers: dict[str, str] 
 
 
 def unexpected(request: Request, error: Exception) -> Response:
-    """The response of an error that nobody foresaw; the log gets the whole of it, the caller nothing."""
+    """The response of an error that nobody foresaw; the log gets the whole of it, the caller nothing.
+
+    A database that is away or cannot write (disk full) is 503: the same request may do later.
+    """
     _logger.exception("request %s failed", request.url.path, exc_info=error)
+    if isinstance(error, (DatabaseError, sqlite3.OperationalError)):
+        detail = "the database cannot be reached or written; the server's log says why; try again"
+        return problem(request, 503, detail, {"Retry-After": "5"})
     return problem(request, 500, "the server failed on this request; its log says why")
 
 
