@@ -10,9 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
-from features.usage_files import UsageFileError, read_series
+from features.usage_files import UsageFileError
 from models.contracts import LEVELS
 from models.panel import Panel
+from training.data import mapped
 
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
@@ -37,20 +38,22 @@ def load_task(path: Path) -> Task:
     manifest = path.with_suffix(".json")
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
-        frame = read_series(path)
     except FileNotFoundError as error:
         raise TaskError(
             f"{manifest} does not exist; it says window, season, horizon and origins of {path.name}"
         ) from error
-    except (json.JSONDecodeError, UsageFileError) as error:
-        raise TaskError(f"{manifest if isinstance(error, json.JSONDecodeError) else path}: {error}") from error
+    except (json.JSONDecodeError, OSError) as error:
+        raise TaskError(f"{manifest}: {error}") from error
     missing = [key for key in ("window", "season", "horizon", "origins") if key not in document]
     if missing:
         raise TaskError(f"{manifest} lacks {', '.join(missing)}")
     levels = tuple(document.get("quantiles", LEVELS))
     if levels != LEVELS:
         raise TaskError(f"{manifest}: quantiles {levels} are asked, but forecasts have {LEVELS}")
-    panel = Panel.from_frame(frame, window_ns(document["window"], manifest), int(document["season"]))
+    try:
+        panel = mapped(path, window_ns(document["window"], manifest), int(document["season"]))
+    except (UsageFileError, ValueError) as error:
+        raise error if isinstance(error, TaskError) else TaskError(f"{path}: {error}") from error
     origins = tuple(datetime.fromisoformat(origin) for origin in document["origins"])
     cuts = tuple(_cut(panel, origin, manifest) for origin in origins)
     return Task(path.stem, panel, cuts, origins, int(document["horizon"]))
