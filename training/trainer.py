@@ -38,7 +38,8 @@ class TrainerOptions:
 
     ``patience`` > 0 ends a training after so many of ``checks`` without a better loss on the last horizon of windows,
     which is then held back, and keeps the best weights. ``checkpoints`` is where a training that was interrupted goes
-    on from. ``overfit_batch`` learns one batch over and over, ``profile`` names a file for the time each part took.
+    on from. ``overfit_batch`` learns one batch over and over, ``profile`` names a file for the time each part took, and
+    ``checked`` is told number and loss of every check.
     """
 
     precision: Precision = "auto"
@@ -48,6 +49,7 @@ class TrainerOptions:
     checkpoints: Path | None = None
     overfit_batch: bool = False
     profile: Path | None = None
+    checked: Callable[[int, float], None] | None = None
 
 
 def lightning_trainer(
@@ -82,7 +84,7 @@ def lightning_trainer(
 def _held_back(panel: Panel, shape: Shape, options: TrainerOptions) -> Holdout | None:
     """The last horizon, where early stopping is asked for and enough remains to learn from."""
     cut = panel.windows - shape.horizon
-    return Holdout(panel, cut, options.checks) if options.patience and cut > shape.context else None
+    return Holdout(panel, cut, options.checks, options.checked) if options.patience and cut > shape.context else None
 
 
 def _trainer(
