@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from features.series import COUNTED, SEPARATOR
+from features.stored_windows import WindowsReader
 from models.panel import Panel
 from training.mapped_panel import create, reopened
 
 NANOSECONDS = 1_000_000_000
-ROWS_AT_ONCE = 50_000
+WINDOWS_AT_ONCE = 512
+"""So many windows of all series are in memory at a time."""
 
-_KEY = "user_id, operation_id, micro_operation_type, meter"
-_RANGE = "FROM windows WHERE window_s = ? AND window_start_ns >= ? AND window_start_ns < ?"
-Key = tuple[str, str, str, str]
+_KEY = ("user_id", "operation_id", "micro_operation_type")
 
 
 def panel_of_windows(database: Path, window_s: int, windows: int, season: int, file: Path) -> Panel | None:
@@ -28,22 +27,27 @@ def panel_of_windows(database: Path, window_s: int, windows: int, season: int, f
     Windows that the engine may still add to are left out: they would teach that usage falls at the end. Raises
     sqlite3.OperationalError for a file that is no platform's database.
     """
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
     try:
+        reader, window_ns = WindowsReader(), window_s * NANOSECONDS
         end_ns = _closed_until_ns(connection, window_s)
-        span = (window_s, end_ns - windows * window_s * NANOSECONDS, end_ns)
-        series = _series(connection, span)
-        first, last = connection.execute(f"SELECT min(window_start_ns), max(window_start_ns) {_RANGE}", span).fetchone()
-        if not series:
+        start_ns = end_ns - windows * window_ns
+        series = _series(reader.totals(connection, window_s, start_ns, end_ns))
+        if series.is_empty():
             return None
-        window_ns = window_s * NANOSECONDS
-        values = create(file, len(series), (last - first) // window_ns + 1)
-        _add_all(connection, span, series, values, first)
+        # Pages of windows without usage are never written, so a file for all that was asked for costs no more.
+        values = create(file, series.height, windows)
+        used = []
+        for first in range(0, windows, WINDOWS_AT_ONCE):
+            begin_ns = start_ns + first * window_ns
+            stop_ns = min(end_ns, begin_ns + WINDOWS_AT_ONCE * window_ns)
+            frame = reader.windows(connection, window_s, begin_ns, stop_ns)
+            used += _add(frame, series, values, start_ns, window_ns)
     finally:
         connection.close()
-    names = tuple(SEPARATOR.join(one) for one in series)
-    tenants, resources = tuple(one[0] for one in series), tuple(one[3] for one in series)
-    return Panel(names, tenants, resources, reopened(values, file), first, window_ns, season)
+    names, tenants, resources = (tuple(series[name].to_list()) for name in ("series", "user_id", "resource"))
+    kept = reopened(values, file)[:, min(used) : max(used) + 1]
+    return Panel(names, tenants, resources, kept, start_ns + min(used) * window_ns, window_ns, season)
 
 
 def _closed_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
@@ -52,40 +56,35 @@ def _closed_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
     return int(row[0]) if row and row[0] else 0
 
 
-def _series(connection: sqlite3.Connection, span: tuple[int, int, int]) -> list[tuple[str, str, str, str]]:
-    """(user, operation, micro-operation type, resource or meter) of all that was used at all, by name."""
-    sums = ", ".join(f"sum({name}) > 0" for name in (*COUNTED, "units"))
-    found: set[tuple[str, str, str, str]] = set()
-    for row in connection.execute(f"SELECT {_KEY}, {sums} {_RANGE} GROUP BY {_KEY}", span):
-        key, meter, used = row[:3], row[3], row[4:]
-        found |= {(*key, name) for name, is_used in zip(COUNTED, used, strict=False) if is_used}
-        if meter and used[-1]:
-            found.add((*key, meter))
-    return sorted(found, key=SEPARATOR.join)
+def _series(totals: pl.DataFrame) -> pl.DataFrame:
+    """Key, resource or meter, name and row of all series that were used at all, sorted by name."""
+    parts = [
+        totals.group_by(_KEY).agg(pl.col(name).sum().alias("total")).with_columns(pl.lit(name).alias("resource"))
+        for name in COUNTED
+    ]
+    metered = totals.filter(pl.col("meter") != "").rename({"meter": "resource"})
+    parts.append(metered.select(*_KEY, pl.col("units").alias("total"), "resource"))
+    every = pl.concat([part.with_columns(pl.col("total").cast(pl.Float64)) for part in parts], how="diagonal")
+    name = pl.concat_str(*_KEY, "resource", separator=SEPARATOR).alias("series")
+    return every.filter(pl.col("total") > 0).with_columns(name).sort("series").with_row_index("row")
 
 
-def _add_all(
-    connection: sqlite3.Connection,
-    span: tuple[int, int, int],
-    series: Sequence[tuple[str, str, str, str]],
-    values: NDArray[np.float64],
-    first_ns: int,
-) -> None:
-    """Add every window to its series; several meters of one micro-operation add up."""
-    place = {key: row for row, key in enumerate(series)}
-    columns = ", ".join((*COUNTED, "units"))
-    cursor = connection.execute(f"SELECT window_start_ns, {_KEY}, {columns} {_RANGE}", span)
-    window_ns = span[0] * NANOSECONDS
-    for rows in _parts(cursor):
-        slots = (np.array([row[0] for row in rows]) - first_ns) // window_ns
-        for column, resource in enumerate((*COUNTED, None)):
-            # The last column, units, belongs to the series of its meter.
-            places = np.array([place.get((*row[1:4], resource or row[4]), -1) for row in rows])
-            amounts = np.array([row[5 + column] for row in rows], dtype=np.float64)
-            known = (places >= 0) & (amounts != 0)
-            np.add.at(values, (places[known], slots[known]), amounts[known])
+def _add(
+    frame: pl.DataFrame, series: pl.DataFrame, values: NDArray[np.float64], start_ns: int, window_ns: int
+) -> list[int]:
+    """Add windows to their series (several meters of one micro-operation add up); returns the first and last slot."""
+    if frame.is_empty():
+        return []
+    frame = frame.with_columns(((pl.col("window_start").cast(pl.Int64) - start_ns) // window_ns).alias("slot"))
+    for resource in COUNTED:
+        places = series.filter(pl.col("resource") == resource).select(*_KEY, "row")
+        _scatter(frame.join(places, on=_KEY), resource, values)
+    places = series.filter(~pl.col("resource").is_in(COUNTED)).select(*_KEY, pl.col("resource").alias("meter"), "row")
+    _scatter(frame.join(places, on=(*_KEY, "meter")), "units", values)
+    slots = frame["slot"]
+    return [int(slots.min()), int(slots.max())]  # type: ignore[arg-type]
 
 
-def _parts(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield rows
+def _scatter(rows: pl.DataFrame, column: str, values: NDArray[np.float64]) -> None:
+    amounts = rows[column].cast(pl.Float64).to_numpy()
+    np.add.at(values, (rows["row"].to_numpy(), rows["slot"].to_numpy()), amounts)

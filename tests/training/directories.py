@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from features.sqlite_log import SqliteEventLog
-from serving.engine.worker import EngineWorker
 from tests.features.events import batch, event
+from tests.serving.engines import caught_up
 
 
 def platform_directory(path: Path, seconds: int = 60) -> Path:
@@ -23,10 +23,6 @@ def platform_directory(path: Path, seconds: int = 60) -> Path:
         for user in ("ada", "bo")
     ]
     log.append([batch(events)])
-    worker = EngineWorker(log, path / "metercast.db")
-    connection = worker._open()
-    while worker.advance(connection):
-        pass
-    connection.close()
+    caught_up(log, path / "metercast.db")
     log.close()
     return path
