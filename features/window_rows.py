@@ -22,9 +22,6 @@ AMOUNTS = ("execution_time_ms", "units")
 GRID = 1e6
 """Amounts are whole millionths, so that below 2^53 of them their sum is exact, whatever the order of the addends."""
 
-_FIELDS = [("start_ns", pa.int64()), ("series", pa.int32())]
-_FIELDS += [(name, pa.int64()) for name in COUNTS] + [(name, pa.float64()) for name in AMOUNTS]
-_STORED = pa.schema(_FIELDS)
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -52,12 +49,7 @@ class WindowRows:
 
     def take(self, which: NDArray[Any] | slice) -> WindowRows:
         """The rows of a mask, of positions or of a span."""
-        return WindowRows(
-            self.starts_ns[which],
-            self.series[which],
-            self.counts[:, which],
-            np.ascontiguousarray(self.amounts[:, which]),
-        )
+        return WindowRows(self.starts_ns[which], self.series[which], self.counts[:, which], self.amounts[:, which])
 
     def coarser(self, window_ns: int) -> WindowRows:
         """Sums in windows of a length that is a multiple of these rows'."""
@@ -72,11 +64,13 @@ class WindowRows:
         return pl.DataFrame([start, *keys.get_columns(), *(pl.Series(*column) for column in columns.items())])
 
     def encode(self) -> bytes:
-        """The rows as one Arrow message, lz4."""
-        arrays = [self.starts_ns, self.series, *self.counts, *self.amounts]
-        batch = pa.RecordBatch.from_arrays([pa.array(array) for array in arrays], schema=_STORED)
+        """The rows as one Arrow stream, lz4, each column as narrow as its values allow."""
+        columns = {"start_ns": pa.array(self.starts_ns), "series": pa.array(self.series)}
+        columns |= {name: _narrow(self.counts[row]) for row, name in enumerate(COUNTS)}
+        columns |= {name: _narrow(self.amounts[row]) for row, name in enumerate(AMOUNTS)}
+        batch = pa.RecordBatch.from_pydict(columns)
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, _STORED, options=_OPTIONS) as writer:
+        with pa.ipc.new_stream(sink, batch.schema, options=_OPTIONS) as writer:
             writer.write_batch(batch)
         return bytes(sink.getvalue())
 
@@ -84,8 +78,13 @@ class WindowRows:
     def decode(cls, body: bytes) -> Self:
         """The rows that `encode` wrote."""
         batch = pa.ipc.open_stream(body).read_next_batch()
-        arrays = [column.to_numpy(zero_copy_only=False) for column in batch.columns]
-        return cls(arrays[0], arrays[1], np.stack(arrays[2:7]), np.stack(arrays[7:]))
+        counts = np.zeros((len(COUNTS), batch.num_rows), np.int64)
+        amounts = np.zeros((len(AMOUNTS), batch.num_rows))
+        for names, values in ((COUNTS, counts), (AMOUNTS, amounts)):
+            for row, name in enumerate(names):
+                if not pa.types.is_null(batch[name].type):
+                    values[row] = batch[name].to_numpy()
+        return cls(batch["start_ns"].to_numpy(), batch["series"].to_numpy(), counts, amounts)
 
 
 def sum_events(
@@ -108,13 +107,28 @@ def merged(parts: Iterable[WindowRows], window_ns: int) -> WindowRows:
     kept = [part for part in parts if len(part)]
     if not kept:
         return WindowRows.empty()
-    return _grouped(
-        np.concatenate([part.starts_ns for part in kept]),
-        window_ns,
-        np.concatenate([part.series for part in kept]),
-        np.concatenate([part.counts for part in kept], axis=1),
-        np.concatenate([part.amounts for part in kept], axis=1),
+    rows = joined(kept)
+    return _grouped(rows.starts_ns, window_ns, rows.series, rows.counts, rows.amounts)
+
+
+def joined(parts: Sequence[WindowRows]) -> WindowRows:
+    """The rows of parts one after the other, without summing."""
+    if len(parts) == 1:
+        return parts[0]
+    return WindowRows(
+        np.concatenate([part.starts_ns for part in parts]),
+        np.concatenate([part.series for part in parts]),
+        np.concatenate([part.counts for part in parts], axis=1),
+        np.concatenate([part.amounts for part in parts], axis=1),
     )
+
+
+def _narrow(values: NDArray[Any]) -> pa.Array:
+    """Whole numbers >= 0 in 32 bits where they fit, and in none where all are zero."""
+    greatest = values.max(initial=0)
+    if greatest == 0:
+        return pa.nulls(len(values))
+    return pa.array(values.astype(np.uint32) if greatest < 2**32 else values)
 
 
 def _grouped(

@@ -78,12 +78,14 @@ class Baselines:
         self.windows[series] = count + 1
         end_ns = int(closed.starts_ns[window.start]) + window_s * 1_000_000_000
         steps = (end_ns - self.learnt_ns[series]) / (window_s * 1e9)
+        keep = np.exp2(-window_s / HALF_LIFE_S)
+        left = np.exp2(-window_s / HALF_LIFE_S * steps)
+        new = np.where(count, 1 - keep, 1.0)
         for kept, now in (
             (self.rate_per_s, closed.counts[0, window] / window_s),
             (self.load, closed.amounts[0, window] / (GRID * 1e3 * window_s)),
         ):
-            keep = np.exp2(-window_s / HALF_LIFE_S)
-            kept[series] = np.where(count, kept[series] * keep**steps + (1 - keep) * now, now)
+            kept[series] = kept[series] * left + new * now
         self.learnt_ns[series] = end_ns
 
     def _copied(self, size: int) -> Baselines:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.contracts import LoggedBatch
-from features.window_rows import WindowRows, merged
+from features.window_rows import WindowRows, joined, merged
 from serving.engine.arrivals import NANOSECONDS, Arrivals, Watermarks, arrivals, table, watermarks
 from serving.engine.baselines import Baselines, main_amounts
 from serving.engine.state import EngineState
@@ -43,7 +43,7 @@ class Rules:
 class Outputs:
     """What a step found: by window length, windows that closed (whole) and additions to windows closed before.
 
-    ``checkpoint`` is all that a store must write for it.
+    ``checkpoint`` is all that a store must write for it; ``moved`` tells whether any window's time has passed.
     """
 
     closed: Mapping[int, WindowRows]
@@ -75,9 +75,9 @@ def step(
     until = {window_s: watermark - watermark % (window_s * NANOSECONDS) for window_s in rules.windows_s}
     writes, closed, revised, opened = [], {}, {}, {}
     for window_s, (added, revised[window_s]) in sums.items():
-        moved = until[window_s] > state.closed_until_ns.get(window_s, 0)
+        closes = until[window_s] > state.closed_until_ns.get(window_s, 0)
         parts = (*state.open_windows.get(window_s, ()), added)
-        opened[window_s], closed[window_s], write = _closed(window_s, parts, until[window_s] if moved else 0)
+        opened[window_s], closed[window_s], write = _closed(window_s, parts, until[window_s] if closes else 0)
         gone = merged([closed[window_s], revised[window_s]], window_s * NANOSECONDS)
         writes.append(replace(write, closed=_by_shard(gone, index.shards)))
     baselines, changed = _baselines(replace(state, series=index), closed[rules.baseline_window_s], rules)
@@ -91,7 +91,8 @@ def step(
         baselines=baselines,
     )
     checkpoint = Checkpoint(following.document(), new, writes, changed)
-    return following, Outputs(closed, revised, checkpoint, len(series), until != state.closed_until_ns)
+    moved = any(until[window_s] > state.closed_until_ns.get(window_s, 0) for window_s in rules.windows_s)
+    return following, Outputs(closed, revised, checkpoint, len(series), moved)
 
 
 def _sums(arrived: Arrivals, marks: Watermarks, rules: Rules) -> dict[int, tuple[WindowRows, WindowRows]]:
@@ -101,7 +102,8 @@ def _sums(arrived: Arrivals, marks: Watermarks, rules: Rules) -> dict[int, tuple
     in_time = (arrived if mask is None else arrived.take(~mask)).sums(finest)
     found = {finest: (in_time, WindowRows.empty())}
     for window_s in longer:
-        found[window_s] = (in_time.coarser(window_s * NANOSECONDS), WindowRows.empty())
+        nearest = max(known for known in found if window_s % known == 0)
+        found[window_s] = (found[nearest][0].coarser(window_s * NANOSECONDS), WindowRows.empty())
     if mask is None:
         return found
     late = arrived.take(mask)  # not all of them are late for the longer windows
@@ -124,15 +126,27 @@ def _closed(
     if not until_ns and len(parts) <= _MOST_PARTS:
         kept = parts if len(parts[-1]) else parts[:-1]
         return kept, WindowRows.empty(), WindowWrite(window_s, parts[-1], False, {})
-    total = merged(parts, window_s * NANOSECONDS)
+    total = _total(parts, window_s)
     edge = int(np.searchsorted(total.starts_ns, until_ns))
     closed, rest = total.take(slice(edge)), total.take(slice(edge, None))
     return ((rest,) if len(rest) else ()), closed, WindowWrite(window_s, rest, True, {})
 
 
+def _total(parts: tuple[WindowRows, ...], window_s: int) -> WindowRows:
+    """The sum of parts; what is added beyond all windows that were open needs no merging, and most of it is."""
+    *before, added = parts
+    last_ns = max((int(part.starts_ns[-1]) for part in before if len(part)), default=0)
+    edge = int(np.searchsorted(added.starts_ns, last_ns, side="right"))
+    return joined([merged([*before, added.take(slice(edge))], window_s * NANOSECONDS), added.take(slice(edge, None))])
+
+
 def _by_shard(rows: WindowRows, shards: NDArray[np.int16]) -> dict[int, WindowRows]:
     mine = shards[rows.series]
-    return {shard: rows.take(mine == shard) for shard in np.unique(mine).tolist()}
+    order = np.argsort(mine, kind="stable")
+    by_shard = rows.take(order)
+    found, first = np.unique(mine[order], return_index=True)
+    edges = [*first.tolist(), len(rows)]
+    return {shard: by_shard.take(slice(edges[at], edges[at + 1])) for at, shard in enumerate(found.tolist())}
 
 
 def _baselines(state: EngineState, closed: WindowRows, rules: Rules) -> tuple[Baselines, dict[int, bytes]]:
