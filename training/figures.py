@@ -81,6 +81,18 @@ def loss_figure(losses: Sequence[float], held_back: Sequence[float] = ()) -> Fig
     return figure
 
 
+def search_figure(values: Sequence[float], metric: str) -> Figure:
+    """What every completed trial of a search reached, and the best until then; lower is better."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = range(1, len(values) + 1)
+    axes.plot(numbers, values, linestyle="none", marker="o", markersize=4, label="trial")
+    axes.plot(numbers, np.minimum.accumulate(values), drawstyle="steps-post", label="best so far")
+    axes.set(xlabel="completed trial", ylabel=metric)
+    axes.legend(fontsize=8)
+    return figure
+
+
 def _busiest(tested: Backtest, cut: int) -> list[int]:
     after = np.nan_to_num(tested.panel.values[:, cut : cut + tested.horizon]).sum(axis=1)
     return [int(row) for row in np.argsort(-after)[:ROWS]]
