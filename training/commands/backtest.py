@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.registry import FORECASTERS, why_unknown
 from training.commands.figure_table import figure_table
 from training.tasks import Task, TaskError, forecast_frame, load_task, totals_frame
 
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     names = args.model or ["ensemble"]
     unknown = [name for name in names if name not in FORECASTERS]
     if unknown:
-        print(f"metercast backtest: no model {unknown[0]!r}; there are {', '.join(FORECASTERS)}", file=sys.stderr)
+        print(f"metercast backtest: {why_unknown(unknown[0])}", file=sys.stderr)
         return 2
     try:
         task = load_task(args.task)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 
 def figure_table(columns: Sequence[str]) -> Table:
     """An empty table with these columns; headings break at their underscores, cells never."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name.replace("_", "\n"), no_wrap=True)
     return table
