@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from training.commands.figure_table import figure_table
 from training.configuration import ConfigurationError, TrainConfiguration, load_configuration
 from training.data import NoDataError, panel_of
 
@@ -123,13 +123,12 @@ def _show(run: Run) -> None:
     rows = [_row(one) for one in run.trained]
     promoted = run.promotion.version if run.promotion is not None else None
     figures = ("mase", "wql", "coverage", "bill_wape", "train_s")
-    table = Table(
-        "model", "version", *figures, "", title="Backtest: lower is better, coverage of P10-P90 should be 0.80"
-    )
+    table = figure_table(("model", "version", *figures, ""))
     for row in rows:
         crown = "champion" if row["version"] == promoted else ""
         shown = ("" if row[name] is None else f"{row[name]:.3f}" for name in figures)
         table.add_row(row["model"], row["version"], *shown, crown)
+    print("Backtest: lower is better, coverage of P10-P90 should be 0.80")
     Console().print(table)
     for row in rows:
         if row["loss"] is not None:
