@@ -16,8 +16,9 @@ from features.windows import KEYS
 SHARDS = 16
 """Users are spread over so many shards; a database keeps the number it was made with in its rows."""
 
-_MERGE_AT, _ROLL_UP_AT = 32, 24
-_MOST_WINDOWS = 250_000
+_GATHERED_CHUNKS, _GATHERED_WINDOWS = 24, 50_000
+"""What gathers in a shard before it is merged, or rolled up: the fewer times, the fewer pages of hours are touched."""
+
 _MARK = ", ".join("?" for _ in range(3 + len(SUMMED)))
 _ADD = f"""
 INSERT INTO rollups (window_s, window_start_ns, series_id, {", ".join(SUMMED)}) VALUES ({_MARK})
@@ -47,10 +48,11 @@ def keep_closed(connection: sqlite3.Connection, window_s: int, shard: int, rows:
     """Add to the closed windows of a shard, inside the caller's transaction; merges or rolls up what has gathered."""
     if not len(rows):
         return
-    _insert(connection, window_s, shard, rows, is_merged=len(rows) > _MOST_WINDOWS)
+    _insert(connection, window_s, shard, rows, is_merged=False)
     mine = "window_s = ? AND shard = ? AND is_merged = 0"
-    count = connection.execute(f"SELECT count(*) FROM window_chunks WHERE {mine}", (window_s, shard)).fetchone()[0]  # noqa: S608
-    if count < (_ROLL_UP_AT if window_s >= ROLLUP_S else _MERGE_AT):
+    gathered = f"SELECT count(*), coalesce(sum(windows), 0) FROM window_chunks WHERE {mine}"  # noqa: S608
+    chunks, windows = connection.execute(gathered, (window_s, shard)).fetchone()
+    if chunks < _GATHERED_CHUNKS and windows < _GATHERED_WINDOWS:
         return
     bodies = connection.execute(f"SELECT body FROM window_chunks WHERE {mine}", (window_s, shard)).fetchall()  # noqa: S608
     total = merged([WindowRows.decode(body) for (body,) in bodies], window_s * 1_000_000_000)

@@ -29,10 +29,10 @@ def data(tmp_path: Path) -> Path:
     """Two batches in the archive and one in the log, of two users; the last of this month's events are of now."""
     log = SqliteEventLog(tmp_path / "metercast.db")
     for sequence in (1, 2):
-        log.append([batch([event(-sequence, user=user, **USED) for user in ("ada", "bob")], sequence)])
+        log.append([batch([event(-30.0 - sequence, user=user, **USED) for user in ("ada", "bob")], sequence)])
     caught_up(log, tmp_path / "metercast.db", (1, 3600))
     assert log_main(["compact", "--older-than-days", "0", "--data", str(tmp_path), "--json"]) == 0
-    log.append([batch([event(0.0, user="ada", **USED)], 3)])
+    log.append([batch([event(-20.0, user="ada", **USED)], 3)])
     caught_up(log, tmp_path / "metercast.db", (1, 3600))
     log.close()
     return tmp_path
