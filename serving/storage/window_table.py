@@ -89,15 +89,13 @@ def _insert(connection: sqlite3.Connection, window_s: int, shard: int, rows: Win
 
 def add(connection: sqlite3.Connection, window_s: int, sums: pl.DataFrame) -> None:
     """Add windows (columns of `features.windows.SCHEMA`) from elsewhere, inside the caller's transaction."""
-    query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
-    known = {tuple(key): number for number, *key in connection.execute(query)}
-    following = next_number(connection)
-    new = [key for key in sums.select(KEYS).unique(maintain_order=True).iter_rows() if key not in known]
-    known |= {key: following + place for place, key in enumerate(new)}
-    add_series(connection, ((known[key], shard_of(key[0]), *key) for key in new))
+    known = _numbers(connection)
+    new = sums.select(KEYS).unique(maintain_order=True).join(known, on=KEYS, how="anti")
+    first = next_number(connection)
+    add_series(connection, ((first + at, shard_of(key[0]), *key) for at, key in enumerate(new.iter_rows())))
     rows = WindowRows(
         sums["window_start"].cast(pl.Int64).to_numpy(),
-        np.array([known[key] for key in sums.select(KEYS).iter_rows()], np.int32),
+        sums.join(_numbers(connection), on=KEYS, how="left", maintain_order="left")["number"].to_numpy(),
         np.stack([sums[name].to_numpy() for name in COUNTS]),
         np.rint(np.stack([sums[name].to_numpy() for name in AMOUNTS]) * GRID),
     )
@@ -107,6 +105,12 @@ def add(connection: sqlite3.Connection, window_s: int, sums: pl.DataFrame) -> No
     shards = sums["user_id"].map_elements(shard_of, pl.Int64).to_numpy()
     for shard in np.unique(shards).tolist():
         keep_closed(connection, window_s, shard, rows.take(shards == shard))
+
+
+def _numbers(connection: sqlite3.Connection) -> pl.DataFrame:
+    query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
+    schema = {"number": pl.Int32()} | dict.fromkeys(KEYS, pl.String())
+    return pl.DataFrame(connection.execute(query).fetchall(), schema=schema, orient="row")
 
 
 def drop_before(connection: sqlite3.Connection, before_ns: int) -> int:
