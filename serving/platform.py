@@ -17,6 +17,7 @@ from serving.champion import ChampionWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
@@ -40,6 +41,9 @@ class Platform:
             )
         settings.data.mkdir(parents=True, exist_ok=True)
         self.log = open_log(settings.database)
+        self.privacy = privacy_of(
+            settings.pseudonym_keys, settings.pseudonym_map or settings.data / "identities.db", settings.never_stored
+        )
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
@@ -72,7 +76,7 @@ class Platform:
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
         self.worker.stop()
-        for store in (self.log, self.keys, self.audit, self.budgets):
+        for store in (self.log, self.keys, self.audit, self.privacy, self.budgets):
             store.close()
 
 

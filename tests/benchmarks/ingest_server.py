@@ -54,7 +54,7 @@ class _Body(BaseModel):
     events: list[_Event]
 
 
-def _parse_with_pydantic(body: bytes, _media_type: str, _limits: Limits, _now_s: float) -> tuple[Batch, list[Rejection]]:
+def _parse_with_pydantic(body: bytes, _type: str, _limits: Limits, _now_s: float) -> tuple[Batch, list[Rejection]]:
     """The peer: a model an event, and nothing more; columns, which the log needs, are not even made of them."""
     found = _Body.model_validate_json(body)
     column = pa.repeat(pa.scalar(found.events[0].userID), len(found.events))
