@@ -25,8 +25,7 @@ time.time_ns = lambda: real_ns() + round(offset_s * 1e9)
 from serving.commands.serve import main
 sys.exit(main(sys.argv[1:]))
 """
-_CLIENT = (
-    """
+_CLIENT = """
 import http.client, json, os, sys, time
 from pathlib import Path
 from tests.serving.chaos import body, MEDIA_TYPE, ROWS
@@ -55,8 +54,6 @@ while True:
     else:
         time.sleep(0.1)
 """
-    % ROWS
-)
 MEDIA_TYPE = "application/vnd.metercast.batch+json"
 
 
