@@ -126,8 +126,8 @@ asyncio.run(main())
 """,
     )
     for name in ("sleep", "await"):
-        assert total(events, name, "WAIT", "executionTimeMs") == pytest.approx(100, rel=0.15)
-        assert total(events, name, "CPU_INSTRUCTION", "executionTimeMs") < 10
+        assert total(events, name, "WAIT", "executionTimeMs") >= 99
+        assert total(events, name, "CPU_INSTRUCTION", "executionTimeMs") < 20
 
 
 def test_every_run_is_counted_once(tmp_path: Path) -> None:

@@ -299,9 +299,9 @@ def test_above_the_cpu_budget_totals_are_kept_and_the_change_is_told(metered):
         """
 import time
 from metercast import custom, operation
-end = time.monotonic() + 1.5
+started = time.monotonic()
 runs = 0
-while time.monotonic() < end:
+while time.process_time() < 1.0 or time.monotonic() < started + 1.5:
     for _ in range(50):
         with operation("count"):
             custom("things", 5)
