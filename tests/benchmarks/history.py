@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 from features.contracts import Batch, LoggedBatch
 from features.schema import ARROW_SCHEMA
@@ -23,7 +24,6 @@ from serving.engine.worker import EngineWorker
 from serving.storage.archive import Archive
 from serving.storage.audit import audit
 from serving.storage.history import History
-from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 HOUR_NS = 3_600_000_000_000
 USERS, OPERATIONS = 1_000, 4
