@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from features.sqlite_log import SqliteEventLog
+from features.log import open_log
 from serving.access.audit import AuditLog
 from serving.access.keys import KeyStore
 from serving.access.limiter import Limiter
@@ -23,8 +23,8 @@ from serving.plan_files import PlanError, load_plans
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.settings import Settings
+from serving.storage.engine_store import DatabaseEngineStore
 from serving.storage.history import History
-from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 
 class Platform:
@@ -39,7 +39,7 @@ class Platform:
                 f"no plan {settings.default_plan!r} in {settings.plans}; there are {', '.join(self.plans) or 'none'}"
             )
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.log = SqliteEventLog(settings.database)
+        self.log = open_log(settings.database)
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
@@ -51,7 +51,7 @@ class Platform:
         self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
         self.worker = EngineWorker(
-            self.log, SqliteEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
+            self.log, DatabaseEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
         )
         self.estimates = EstimateService(self, self.worker, settings)
         self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -57,11 +58,9 @@ def _windows(database: Path, data: DataConfiguration) -> pl.DataFrame:
     """Closed windows only: what the engine may still add to would teach that usage falls at the end."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
     try:
-        until = connection.execute(
-            "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine",
-            (data.window_s,),
-        ).fetchone()
-        end_ns = int(until[0]) if until and until[0] else 0
+        row = connection.execute("SELECT state FROM engine").fetchone()
+        closed = json.loads(row[0])["closed_until_ns"] if row and row[0] else {}
+        end_ns = int(closed.get(str(data.window_s), 0))
         start_ns = end_ns - data.windows * data.window_s * NANOSECONDS
         return WindowsReader().windows(connection, data.window_s, start_ns, end_ns)
     except sqlite3.OperationalError as error:

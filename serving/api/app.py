@@ -25,6 +25,7 @@ from serving.api import (
     spend,
     usage,
 )
+from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
 from serving.api.security import needs
 from serving.dashboard import login_page, pages
@@ -46,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         if tracer is not None:
             tracer.shutdown()
 
-    app = FastAPI(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
     app.state.requests = Requests()
     problems.install(app)
@@ -62,5 +63,6 @@ def create_app(settings: Settings) -> FastAPI:
         return pages.docs_page(app.openapi())
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
+    app.open_door(app.state.requests)
     tracer = tracing.install(app, settings.otlp_endpoint) if settings.otlp_endpoint else None
     return app
