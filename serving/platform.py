@@ -10,10 +10,12 @@ from serving.access.audit import AuditLog
 from serving.access.keys import KeyStore
 from serving.access.limiter import Limiter
 from serving.access.sessions import Sessions, session_secret
+from serving.accuracy_store import AccuracyStore
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
 from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
+from serving.drift_watch import DriftWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
@@ -53,6 +55,8 @@ class Platform:
         self.worker = EngineWorker(
             self.log, DatabaseEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
         )
+        accuracy = AccuracyStore(settings.database)
+        self.drift = DriftWatch(self.champion, self.history, self.worker.closed_until_ns, accuracy)
         self.estimates = EstimateService(self, self.worker, settings)
         self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
         self.status_told: Kept[str] = Kept(4)
@@ -68,9 +72,11 @@ class Platform:
     def start(self) -> None:
         """Begin to turn the log into windows."""
         self.worker.start()
+        self.drift.start()
 
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
+        self.drift.stop()
         self.worker.stop()
         for store in (self.log, self.keys, self.audit, self.budgets):
             store.close()

@@ -15,6 +15,7 @@ from serving.api import (
     anomalies,
     baselines,
     budgets,
+    drift,
     estimates,
     events,
     forecasts,
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, baselines, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
+    for module in (usage, baselines, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

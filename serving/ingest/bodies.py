@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from metercast.event import BATCH_MEDIA_TYPE
+from metercast.event import BATCH_MEDIA_TYPE, COLUMNS_MEDIA_TYPE
 
+from features.column_batches import TooLargeError, batch_from_columns
 from features.contracts import Batch
 from features.schema import Rejection, events_from_json
 from features.typed_events import batch_from_json, batch_from_list
@@ -49,6 +50,16 @@ def _own_form(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Re
     limits.check_rows(len(document["events"]))
     rows, rejected = events_from_json(document["events"], *key, now_s=now_s)
     return Batch(*key, rows), rejected
+
+
+def _columns(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejection]]:
+    """The profiler's own form, column by column."""
+    try:
+        return batch_from_columns(body, now_s, limits.rows, limits.unpacked_bytes)
+    except TooLargeError as error:
+        raise BodyError(413, str(error)) from error
+    except ValueError as error:
+        raise BodyError(400, f"the body is no columnar batch: {error}") from error
 
 
 def _json(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejection]]:
@@ -100,6 +111,7 @@ def _decode(body: bytes) -> Any:
 
 
 _READERS: Mapping[str, Callable[[bytes, Limits, float], tuple[Batch, list[Rejection]]]] = {
+    COLUMNS_MEDIA_TYPE: _columns,
     BATCH_MEDIA_TYPE: _own_form,
     JSON_MEDIA_TYPE: _json,
     NDJSON_MEDIA_TYPE: _ndjson,

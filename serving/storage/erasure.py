@@ -23,6 +23,7 @@ ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCR
 _PLACES = (
     ("anomalies", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
+    ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
     ("keys", "tenant = :user"),
 )
