@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from features.sqlite_log import connect
+from features.database import DATABASE_ERRORS, connect
 from features.stored_rows import CorruptBatchError
 from features.windows import KEYS, RESOURCES
+from serving.commands.location import NoDatabaseError, add_options, location_of
 from serving.estimate_service import month_ns
 from serving.storage.archive import Archive
 from serving.storage.audit import Audit, audit
@@ -25,11 +25,11 @@ _SHOWN = 20
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code: 3 where windows differ from the events."""
     args = _parser().parse_args(argv)
-    path = args.data / "metercast.db"
-    if not path.is_file():
-        print(f"metercast audit: no database {path}; `metercast serve --data` makes one", file=sys.stderr)
+    try:
+        connection = connect(location_of(args))
+    except NoDatabaseError as error:
+        print(f"metercast audit: {error}", file=sys.stderr)
         return 2
-    connection = connect(path)
     try:
         start_ns, end_ns = month_ns(_month(args.month))
         found = audit(
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"metercast audit: {error}", file=sys.stderr)
         return 3 if isinstance(error, CorruptBatchError) else 2
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, *DATABASE_ERRORS) as error:
         print(f"metercast audit: {error}", file=sys.stderr)
         return 1
     finally:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--month", help="YYYY-MM in UTC (default: this month)")
     parser.add_argument("--window-s", type=int, default=3_600, help="length of the windows (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write the events to this Parquet file")
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 

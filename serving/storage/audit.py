@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.database import Connection
 from features.schema import ARROW_SCHEMA, NEWEST_S
 from features.stored_rows import decode
 from features.stored_windows import WindowsReader
@@ -31,9 +31,7 @@ class Audit:
     differences: pl.DataFrame
 
 
-def audit(
-    connection: sqlite3.Connection, archive: Archive, user: str, start_ns: int, end_ns: int, window_s: int
-) -> Audit:
+def audit(connection: Connection, archive: Archive, user: str, start_ns: int, end_ns: int, window_s: int) -> Audit:
     """Compare the windows of one length in [start_ns, end_ns) with the raw events that the engine has read.
 
     Raises ValueError where the span does not begin and end with a window, CorruptBatchError for a damaged batch.
@@ -53,7 +51,7 @@ def audit(
     return Audit(events, both.filter(~same))
 
 
-def raw_events(connection: sqlite3.Connection, archive: Archive, user: str, start_ns: int, end_ns: int) -> pl.DataFrame:
+def raw_events(connection: Connection, archive: Archive, user: str, start_ns: int, end_ns: int) -> pl.DataFrame:
     """A user's events in [start_ns, end_ns) that the engine has read, in the order of time."""
     stamp = pl.col("timestamp").cast(pl.Int64)
     mine = (pl.col("user_id") == user) & (stamp >= start_ns) & (stamp < end_ns)
@@ -62,7 +60,7 @@ def raw_events(connection: sqlite3.Connection, archive: Archive, user: str, star
     return pl.concat([archived.cast(logged.schema), logged]).sort("timestamp", maintain_order=True)
 
 
-def _logged(connection: sqlite3.Connection, user: str, start_ns: int) -> pa.Table:
+def _logged(connection: Connection, user: str, start_ns: int) -> pa.Table:
     """The user's events among the batches that were not archived yet and may hold some of the span."""
     query = (
         "SELECT log_offset, digest, body FROM log WHERE log_offset <= ? AND length(body) > 0 AND received_ns >= ? "

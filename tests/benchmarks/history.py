@@ -17,12 +17,14 @@ import pyarrow as pa
 from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 from features.contracts import Batch, LoggedBatch
+from features.database import connect
 from features.schema import ARROW_SCHEMA
-from features.sqlite_log import SqliteEventLog, connect
+from features.sqlite_log import SqliteEventLog
 from features.windows import KEYS, RESOURCES
 from serving.engine.worker import EngineWorker
 from serving.storage.archive import Archive
 from serving.storage.audit import audit
+from serving.storage.engine_store import DatabaseEngineStore
 from serving.storage.history import History
 
 HOUR_NS = 3_600_000_000_000
@@ -100,7 +102,7 @@ def fill(directory: Path, events: int, start_ns: int) -> dict[str, float]:
     path = directory / "metercast.db"
     SqliteEventLog(path).close()
     log, spent = PartLog(), {"engine": 0.0, "archive": 0.0}
-    worker = EngineWorker(log, SqliteEngineStore(path), (3_600,), 3_600.0, batch_limit=PART_EVENTS // BATCH_EVENTS)
+    worker = EngineWorker(log, DatabaseEngineStore(path), (3_600,), 3_600.0, batch_limit=PART_EVENTS // BATCH_EVENTS)
     worker.take_over()
     archive = Archive(connect(path), directory / "history")
     for table in parts(events, start_ns):

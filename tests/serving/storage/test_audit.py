@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.sqlite_log import SqliteEventLog, connect
+from features.database import connect
+from features.sqlite_log import SqliteEventLog
 from features.window_rows import WindowRows
 from features.windows import RESOURCES
 from serving.commands.audit import main
