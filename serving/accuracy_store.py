@@ -42,18 +42,11 @@ class AccuracyStore:
     def add(self, version: str, rows: Iterable[Measured]) -> None:
         """Keep what was measured; measuring again overwrites."""
         given = [(version, row.origin_ns, row.series, row.user, row.loss, row.naive) for row in rows]
-        query = (
+        self._readers.get().executemany(
             "INSERT INTO accuracy VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (version, origin_ns, series) DO UPDATE SET "
-            "loss = excluded.loss, naive = excluded.naive"
+            "user_id = excluded.user_id, loss = excluded.loss, naive = excluded.naive",
+            given,
         )
-        connection = self._readers.get()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.executemany(query, given)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
 
     def origins_ns(self, version: str) -> list[int]:
         """Origins of a version that were measured, earliest first."""
