@@ -52,6 +52,9 @@ bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and ack
 chaos: $(SETUP) ## kill server, engine, client and database a thousand times
 	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0
 
+chaos-profiler: $(SETUP) ## the profiler against failing servers and disks, SIGKILL and fork storms, for long
+	METERCAST_CHAOS_SCALE=$${METERCAST_CHAOS_SCALE:-10} $(BIN)/python -m pytest tests/profiler/chaos --timeout=3600
+
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py
 
