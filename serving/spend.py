@@ -58,7 +58,10 @@ def growth(
 
 def _follows_time(plan: Plan) -> bool:
     """Whether a price depends on single events or on when something was used."""
-    return any(bool(charge.factors) or prices_events(charge.model) for charge in plan.charges)
+    meters = plan.meters().values()
+    return any(bool(charge.factors) or prices_events(charge.model) for charge in plan.charges) or not all(
+        meter.aggregation.additive for meter in meters
+    )
 
 
 def _records(history: History, windows_s: Sequence[int], user: str, period: Period) -> list[UsageRecord]:

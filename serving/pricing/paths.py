@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from serving.pricing.line import NO_USAGE, Part, summed
+from serving.pricing.metering import Metered
 from serving.pricing.money import PRECISION, exponent
-from serving.pricing.plan import Charge, Plan, prices_events, prices_parts
-from serving.pricing.rate import Metered, charge_lines, plan_lines
+from serving.pricing.plan import Charge, Meter, Plan, prices_cells, prices_events
+from serving.pricing.rate import charge_lines, plan_lines
+from serving.pricing.usage import parse_meter
 from serving.pricing.whole_numbers import (
     LIMIT,
     Integers,
@@ -27,6 +29,9 @@ from serving.pricing.whole_numbers import (
 
 Taken = tuple[int, Part, Decimal]
 """A column that a charge counts, its part and its coefficient."""
+
+Means = Mapping[str, Decimal | NDArray[np.float64]]
+"""By charge: the mean factor over the period, one for all, or one a path and column (paths, columns)."""
 
 _SOME: Part = ("*", "*")
 
@@ -55,8 +60,13 @@ class UsageColumn:
 
     @property
     def meter(self) -> str:
-        """The meter of custom units, or the empty string."""
-        return "" if self.resource in _FIELD_OF else self.resource
+        """The meter of custom units without its dimensions, or the empty string."""
+        return "" if self.resource in _FIELD_OF else parse_meter(self.resource)[0]
+
+    @property
+    def dimensions(self) -> Mapping[str, str]:
+        """The dimensions that the meter's name carries."""
+        return parse_meter(self.resource)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +78,40 @@ class PathCosts:
 
 
 def rate_paths(
-    plan: Plan,
-    columns: Sequence[UsageColumn],
-    totals: ArrayLike,
-    factors: Mapping[str, Decimal] | None = None,
+    plan: Plan, columns: Sequence[UsageColumn], totals: ArrayLike, factors: Means | None = None
 ) -> PathCosts:
     """Price the period's usage on every path; ``totals`` has one row a path, one number a column.
 
-    A path costs exactly what `rate` charges for the same quantities. Numbers are taken to 6 decimals. ``factors`` is
-    the mean factor over the period by charge, where time of use, demand or service level make prices differ. Raises
-    ValueError for a charge with factors but no mean, or that prices event by event: the sums of a path tell neither.
+    A path costs exactly what `rate` charges for the same quantities; events of one kind count as equal, as all that
+    a path knows of them is their sum. Numbers are taken to 6 decimals. ``factors`` is needed for charges whose prices
+    differ by time of use, demand or service level. Raises ValueError for a charge with factors but no mean, or whose
+    meter needs more than sums.
     """
     means = factors or {}
     for charge in plan.charges:
         if charge.factors and charge.id not in means:
             raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} has factors; give their mean in `factors`")
-        if prices_events(charge.model):
-            raise ValueError(f"charge {charge.id!r} of plan {plan.id!r} prices single events; paths have sums only")
+        for meter in (charge.meter, *charge.inputs):
+            if meter is not None and not meter.aggregation.additive:
+                raise ValueError(
+                    f"charge {charge.id!r} of plan {plan.id!r} bills the {meter.aggregation.kind} of {meter.id!r}, "
+                    "which cannot be told from the sums of a sample path; estimates need sums and counts"
+                )
     values = np.asarray(totals, np.float64)
     if not np.isfinite(values).all():
         raise ValueError("usage on a path must be finite; found nan or infinity, so look at the model of the paths")
-    takers = [_taken(charge, columns) for charge in plan.charges]
-    if not plan.discounts and all(_plain(charge) for charge in plan.charges):
+    takers = [_taken(charge.meter, columns) for charge in plan.charges]
+    if not plan.discounts and plan.minimum is None and plan.maximum is None and all(map(_plain, plan.charges)):
         with suppress(TooLargeError):
             return _all_at_once(plan, takers, values)
-    return _one_by_one(plan, takers, values, means)
+    return _one_by_one(plan, columns, takers, values, means)
 
 
 def _plain(charge: Charge) -> bool:
     """Whether only the usage line of a charge is shared among parts, by quantity."""
     overage = charge.commitment is not None and charge.commitment.overage_factor != 1
-    shared = charge.maximum is not None or charge.discounts or charge.factors or overage
-    return not shared and not prices_parts(charge.model)
+    shared = charge.maximum is not None or charge.discounts or charge.factors or overage or charge.inputs
+    return not shared and not prices_cells(charge.model) and not prices_events(charge.model)
 
 
 def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64]) -> PathCosts:
@@ -130,7 +142,7 @@ def _charged(charge: Charge, quantities: list[int], scale: int, currency: str) -
     for quantity in quantities:
         if quantity not in known:
             count = Metered({_SOME: Decimal(quantity).scaleb(-scale)} if quantity else {})
-            sums = summed(charge_lines(charge, count, currency))
+            sums = summed(charge_lines(charge, count, currency, explained=False))
             owed = [int(sums.get(part, Decimal(0)).scaleb(digits)) for part in (_SOME, NO_USAGE)]
             if max(map(abs, owed)) >= LIMIT:
                 raise TooLargeError(f"an amount of {sums}")
@@ -140,15 +152,22 @@ def _charged(charge: Charge, quantities: list[int], scale: int, currency: str) -
 
 
 def _one_by_one(
-    plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64], means: Mapping[str, Decimal]
+    plan: Plan,
+    columns: Sequence[UsageColumn],
+    takers: Sequence[Sequence[Taken]],
+    values: NDArray[np.float64],
+    means: Means,
 ) -> PathCosts:
     """Every path as an invoice of its own, for what does not fit the other way."""
-    pairs = list(zip(plan.charges, takers, strict=True))
+    counters = [
+        _PathMeter(charge, columns, taken, means.get(charge.id))
+        for charge, taken in zip(plan.charges, takers, strict=True)
+    ]
     costs: list[Decimal] = []
     parts: dict[Part, list[Decimal]] = {}
     for index, values_of_path in enumerate(values.tolist()):
         row = [_exact(value) for value in values_of_path]
-        lines = plan_lines(plan, [_metered(charge, taken, row, means) for charge, taken in pairs])
+        lines = plan_lines(plan, [counter.count(index, row) for counter in counters], explained=False)
         owed = summed(lines)
         costs.append(sum(owed.values(), Decimal(0)))
         for part, amount in owed.items():
@@ -156,29 +175,69 @@ def _one_by_one(
     return PathCosts(costs, parts)
 
 
-def _taken(charge: Charge, columns: Sequence[UsageColumn]) -> list[Taken]:
-    """(column, part, coefficient) of what the charge's meter counts, parts in sorted order."""
-    meter = charge.meter
+def _taken(meter: Meter | None, columns: Sequence[UsageColumn]) -> list[Taken]:
+    """(column, part, coefficient) of what a meter counts, parts in sorted order."""
     if meter is None:
         return []
+    counted = {"events": Decimal(1)} if meter.aggregation.kind == "count" else meter.value.coefficients
     found = [
-        (index, (column.operation_id, column.micro_operation_type), meter.value.coefficients[column.field])
+        (index, (column.operation_id, column.micro_operation_type), counted[column.field])
         for index, column in enumerate(columns)
-        if column.field in meter.value.coefficients
-        and meter.takes(column.operation_id, column.micro_operation_type, column.meter)
+        if column.field in counted
+        and meter.takes(column.operation_id, column.micro_operation_type, column.meter, column.dimensions)
     ]
     return sorted(found, key=lambda item: item[1])
 
 
-def _metered(charge: Charge, taken: Sequence[Taken], row: Sequence[Decimal], means: Mapping[str, Decimal]) -> Metered:
-    quantities = _quantities(taken, row)
-    mean = means.get(charge.id)
-    if mean is None or not charge.factors:
-        return Metered(quantities)
-    model = charge.model
-    weights = model.part_amounts(quantities) if prices_parts(model) else quantities
-    surcharges = {part: PRECISION.multiply(weight, mean - 1) for part, weight in weights.items()}
-    return Metered(quantities, weights=weights, surcharges=surcharges)
+class _PathMeter:
+    """What one charge counts on one path after the other."""
+
+    def __init__(
+        self,
+        charge: Charge,
+        columns: Sequence[UsageColumn],
+        taken: Sequence[Taken],
+        means: Decimal | NDArray[np.float64] | None,
+    ) -> None:
+        self._charge, self._taken = charge, taken
+        self._dimensions = [column.dimensions for column in columns]
+        self._means = None if not charge.factors else means
+        self._inputs = {meter.id: _taken(meter, columns) for meter in charge.inputs}
+        events = {(c.operation_id, c.micro_operation_type): i for i, c in enumerate(columns) if c.field == "events"}
+        self._events = events if prices_events(charge.model) else {}
+
+    def count(self, path: int, row: Sequence[Decimal]) -> Metered:
+        """What is metered in one row of exact quantities."""
+        quantities = _quantities(self._taken, row)
+        if self._inputs:
+            return Metered(inputs={name: Metered(_quantities(taken, row)) for name, taken in self._inputs.items()})
+        if prices_events(self._charge.model):
+            counts = {part: int(row[index]) for part, index in self._events.items()}
+            return Metered(
+                quantities, events=[(part, (value, counts.get(part) or 1)) for part, value in quantities.items()]
+            )
+        if not prices_cells(self._charge.model) and self._means is None:
+            return Metered(quantities)
+        return self._priced(path, row, quantities)
+
+    def _priced(self, path: int, row: Sequence[Decimal], quantities: Mapping[Part, Decimal]) -> Metered:
+        """Column by column, as price and factor may differ between columns of one part."""
+        model, amounts, surcharges = self._charge.model, dict[Part, Decimal](), dict[Part, Decimal]()
+        for index, part, coefficient in self._taken:
+            if not row[index]:
+                continue
+            weight = PRECISION.multiply(coefficient, row[index])
+            if prices_cells(model):
+                weight = PRECISION.multiply(weight, model.cell(part, self._dimensions[index]).unit_price)
+            amounts[part] = PRECISION.add(amounts.get(part, Decimal(0)), weight)
+            mean = self._means
+            if mean is not None:
+                factor = mean if isinstance(mean, Decimal) else _exact(float(mean[path, index]))
+                extra = PRECISION.multiply(weight, factor - 1)
+                surcharges[part] = PRECISION.add(surcharges.get(part, Decimal(0)), extra)
+        if self._means is None:
+            return Metered(quantities, amounts=amounts)
+        return Metered(quantities, amounts=amounts, weights=amounts, surcharges={"factors": surcharges})
 
 
 def _quantities(taken: Sequence[Taken], row: Sequence[Decimal]) -> dict[Part, Decimal]:

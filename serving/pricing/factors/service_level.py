@@ -10,6 +10,9 @@ from serving.pricing.line import Line, deduction
 from serving.pricing.money import PRECISION, rounded
 from serving.pricing.rate import Invoice
 
+MEASURES = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_percent")
+"""What can be promised: percentiles of the latency of executions, and the share of them that failed, a window."""
+
 
 @dataclass(frozen=True, slots=True)
 class Breach:
@@ -26,8 +29,8 @@ class Breach:
 class ServiceLevel:
     """``factor`` on prices for ``promises`` (measure -> bound); ``credits`` maps availability bounds to percents.
 
-    Availability is in percent of good time; the lowest bound that it is below gives the percent of the fees to
-    credit, never more than ``cap_percent``.
+    Availability is the percent of windows of ``window_s`` with usage in which every promise was kept; the lowest
+    bound that it is below gives the percent of the fees to credit, never more than ``cap_percent``.
     """
 
     id: str
@@ -35,6 +38,7 @@ class ServiceLevel:
     promises: Mapping[str, Decimal] = field(default_factory=dict)
     credits: tuple[tuple[Decimal, Decimal], ...] = ()
     cap_percent: Decimal = Decimal(100)
+    window_s: int = 300
 
     def __post_init__(self) -> None:
         """Raises ValueError for percents outside 0..100."""

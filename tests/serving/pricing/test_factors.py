@@ -131,11 +131,12 @@ def _usage(at_ns: int, micro: str = "CPU_INSTRUCTION", **quantities: int) -> Usa
 
 
 def test_time_and_service_level_multiply(plan: Plan) -> None:
-    """1000 x 0.02 x 1.25 x 1.20, the surcharge as a line of its own that names the parts."""
+    """1000 x 0.02 x 1.25 x 1.20, each surcharge a line of its own that names the parts."""
     bill = rate(plan, [_usage(NOON, cpuCycles=10**12)], PERIOD)
     assert [(line.id, line.amount) for line in bill.lines if line.amount] == [
         ("cpu", D("20.00")),
-        ("cpu:factor", D("10.00")),
+        ("cpu:office_hours", D("5.00")),
+        ("cpu:gold", D("5.00")),
     ]
     assert bill.parts()["checkout", "CPU_INSTRUCTION"] == D("30.00")
 
@@ -163,7 +164,7 @@ def test_factors_never_move_usage_between_tiers(plan: Plan) -> None:
     base = D(100) * D("0.10") + D(100) * D("0.08")
     mean = (150 * D("1.25") + 50 * D("0.80")) / 200
     assert lines["disk"] == base
-    assert lines["disk"] + lines["disk:factor"] == (base * mean).quantize(D("0.01"))
+    assert lines["disk"] + lines["disk:office_hours"] == (base * mean).quantize(D("0.01"))
     assert rate(plan, usage, PERIOD) == rate(plan, usage[::-1], PERIOD)
 
 
