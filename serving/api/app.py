@@ -13,16 +13,21 @@ from fastapi.staticfiles import StaticFiles
 from serving.api import (
     anomalies,
     budgets,
+    customers,
     estimates,
     events,
     forecasts,
     health,
+    invoices,
     keys,
     live,
     plans,
+    prices,
     problems,
+    quotes,
     spend,
     usage,
+    webhooks,
 )
 from serving.api.middleware import RequestFrame, Requests
 from serving.api.security import needs
@@ -49,6 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
     for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
+        app.include_router(module.router)
+    for module in (prices, quotes, customers, invoices, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

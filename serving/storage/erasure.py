@@ -25,6 +25,13 @@ _PLACES = (
     ("anomalies", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
     ("budgets", "user_id = :user"),
+    ("budget_rules", "user_id = :user"),
+    ("budget_alerts", "user_id = :user"),
+    ("customer_terms", "user_id = :user"),
+    ("prepaid_credits", "user_id = :user"),
+    ("quotes", "user_id = :user"),
+    ("webhooks", "user_id = :user"),
+    ("webhook_events", "user_id = :user"),
     ("keys", "tenant = :user"),
 )
 _AUDIT = "subject = :user OR json_extract(detail, '$.tenant') = :user"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 
@@ -11,15 +11,15 @@ from decimal import Decimal
 class Quote:
     """Events in [from_ns, until_ns) cost at most ``factor`` times the list price.
 
-    ``quantities`` bound how much of each charge (by id) the promise is for; a charge that is not named is promised
-    without a bound where ``quantities`` is empty, and not at all otherwise.
+    ``charge_id`` names the one charge it is for (empty: all); ``quantity`` bounds how much it is for, None is no bound.
     """
 
     id: str
     from_ns: int
     until_ns: int
     factor: Decimal
-    quantities: Mapping[str, Decimal] = field(default_factory=dict)
+    charge_id: str = ""
+    quantity: Decimal | None = None
 
     def holds(self, time_ns: int) -> bool:
         """Whether an instant is inside the promised time."""
@@ -31,9 +31,9 @@ class QuoteBook:
 
     def __init__(self, quotes: Sequence[Quote], charge_id: str) -> None:
         """Quotes that promise something for the charge; the cheapest is used first."""
-        mine = [quote for quote in quotes if not quote.quantities or charge_id in quote.quantities]
+        mine = [quote for quote in quotes if quote.charge_id in ("", charge_id)]
         self._quotes = sorted(mine, key=lambda quote: (quote.factor, quote.until_ns, quote.id))
-        self._left = {quote.id: quote.quantities.get(charge_id) for quote in self._quotes}
+        self._left = {quote.id: quote.quantity for quote in self._quotes}
 
     def cover(self, time_ns: int, quantity: Decimal, factor: Decimal) -> list[tuple[str, Decimal, Decimal]]:
         """(quote, quantity, factor promised) of what quotes cover of an event that would cost ``factor``."""
