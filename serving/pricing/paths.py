@@ -17,6 +17,7 @@ from serving.pricing.plan import Charge, Meter, Plan, prices_cells, prices_event
 from serving.pricing.rate import charge_lines, plan_lines
 from serving.pricing.usage import parse_meter
 from serving.pricing.whole_numbers import (
+    FACTOR_UNIT,
     LIMIT,
     Integers,
     TooLargeError,
@@ -24,8 +25,11 @@ from serving.pricing.whole_numbers import (
     integers,
     numerators,
     split_rows,
+    surcharges,
     weigh,
+    whole_factors,
 )
+from serving.pricing.whole_tariffs import plain_amounts
 
 Taken = tuple[int, Part, Decimal]
 """A column that a charge counts, its part and its coefficient."""
@@ -103,18 +107,18 @@ def rate_paths(
     takers = [_taken(charge.meter, columns) for charge in plan.charges]
     if not plan.discounts and plan.minimum is None and plan.maximum is None and all(map(_plain, plan.charges)):
         with suppress(TooLargeError):
-            return _all_at_once(plan, takers, values)
+            return _all_at_once(plan, takers, values, means)
     return _one_by_one(plan, columns, takers, values, means)
 
 
 def _plain(charge: Charge) -> bool:
-    """Whether only the usage line of a charge is shared among parts, by quantity."""
+    """Whether what usage owes of a charge is shared among parts by quantity, times the factor where there is one."""
     overage = charge.commitment is not None and charge.commitment.overage_factor != 1
-    shared = charge.maximum is not None or charge.discounts or charge.factors or overage or charge.inputs
+    shared = charge.maximum is not None or charge.discounts or overage or charge.inputs
     return not shared and not prices_cells(charge.model) and not prices_events(charge.model)
 
 
-def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64]) -> PathCosts:
+def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64], means: Means) -> PathCosts:
     """Every amount by the rules of an invoice, every split on all paths at once; raises TooLargeError."""
     columns, scale = integers(values)
     parts = sorted({part for taken in takers for _, part, _ in taken} | {NO_USAGE})
@@ -125,9 +129,14 @@ def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[
         places = [(column, place[part], top) for (column, part, _), top in zip(taken, tops, strict=True)]
         weights = weigh(columns, places, len(parts))
         whole = weights.sum(axis=1)
-        by_usage, by_none = _charged(charge, whole.tolist(), scale + coefficient_scale, plan.currency)
+        extras = None
+        if charge.factors:
+            factors = whole_factors(means[charge.id], columns.shape)
+            extras = surcharges(columns, factors, places)
+            weights = weigh(columns * factors, places, len(parts))
+        by_usage, by_none = _charged(charge, whole, extras, scale + coefficient_scale, plan.currency)
         owed[:, place[NO_USAGE]] += by_none
-        used = whole > 0
+        used = weights.sum(axis=1) > 0
         if used.any():
             owed[used] += split_rows(by_usage[used], weights[used])
     digits = exponent(plan.currency)
@@ -135,20 +144,35 @@ def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[
     return PathCosts(sums, dict(zip(parts, decimals(np.ascontiguousarray(owed.T), digits), strict=True)))
 
 
-def _charged(charge: Charge, quantities: list[int], scale: int, currency: str) -> tuple[Integers, Integers]:
+def _charged(
+    charge: Charge, whole: Integers, extras: Sequence[int] | None, scale: int, currency: str
+) -> tuple[Integers, Integers]:
     """Minor units a path owes for usage, and for none (fees, minimums, true-ups)."""
     digits = exponent(currency)
-    known: dict[int, tuple[int, int]] = {}
-    for quantity in quantities:
-        if quantity not in known:
-            count = Metered({_SOME: Decimal(quantity).scaleb(-scale)} if quantity else {})
-            sums = summed(charge_lines(charge, count, currency, explained=False))
-            owed = [int(sums.get(part, Decimal(0)).scaleb(digits)) for part in (_SOME, NO_USAGE)]
-            if max(map(abs, owed)) >= LIMIT:
-                raise TooLargeError(f"an amount of {sums}")
-            known[quantity] = owed[0], owed[1]
-    pairs = np.array([known[quantity] for quantity in quantities], np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    quick = plain_amounts(charge, whole, scale, digits) if charge.meter is not None else None
+    if quick is not None:
+        return np.where(whole > 0, quick, 0), np.where(whole > 0, 0, quick)
+    known: dict[tuple[int, int], tuple[int, int]] = {}
+    pairs = list(zip(whole.tolist(), extras if extras is not None else [0] * len(whole), strict=True))
+    for pair in pairs:
+        if pair not in known:
+            known[pair] = _owed(charge, pair, scale, currency)
+            if max(map(abs, known[pair])) >= LIMIT:
+                raise TooLargeError(f"an amount of {known[pair]}")
+    rows = np.array([known[pair] for pair in pairs], np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _owed(charge: Charge, pair: tuple[int, int], scale: int, currency: str) -> tuple[int, int]:
+    """Minor units for usage and for none, of a quantity and what factors add to it, by the lines of an invoice."""
+    quantities = {_SOME: Decimal(pair[0]).scaleb(-scale)} if pair[0] else {}
+    count = Metered(quantities)
+    if charge.factors:
+        extra = Decimal(pair[1]).scaleb(-scale, PRECISION) / FACTOR_UNIT
+        count = Metered(quantities, weights=quantities, surcharges={"factors": {_SOME: extra}})
+    sums = summed(charge_lines(charge, count, currency, explained=False))
+    by_usage, by_none = (int(sums.get(part, Decimal(0)).scaleb(exponent(currency))) for part in (_SOME, NO_USAGE))
+    return by_usage, by_none
 
 
 def _one_by_one(
