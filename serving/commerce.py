@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
 from features.contracts import EventLog
 from features.sqlite_log import connect
-from serving.billing import Biller, UsageReader
+from serving.billing import Biller, HistoryReader, UsageReader
 from serving.budget_watch import BudgetWatch, Projection
 from serving.budgets import BudgetStore
 from serving.customer_terms import CustomerTerms
 from serving.demand_prices import PriceStore
 from serving.demand_publisher import DemandPublisher
 from serving.demand_signals import Signals
-from serving.estimate_service import month_ns
+from serving.estimate_history import EstimateHistory
 from serving.ledger.accrual import Accruals
 from serving.ledger.invoices import Invoices, NumberedInvoice
 from serving.ledger.journal import Journal
-from serving.ledger.log_usage import read_log
+from serving.ledger.log_usage import ArchivedParts, log_events, read_log
+from serving.periods import month_ns
 from serving.plan_catalogue import PlanCatalogue
+from serving.plan_comparison import PlanComparison
 from serving.plan_files import PlanError, load_versions
+from serving.pricing.factors.service_level import credit_line
+from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
+from serving.pricing.versions import SplitInvoice
 from serving.quotes import QuoteDesk
+from serving.service_levels import Measured, levels_of, measure
 from serving.settings import Settings
 from serving.storage.archive import Archive
 from serving.storage.history import History
@@ -50,6 +58,7 @@ class Commerce:
 
         Raises PlanError for plans that cannot be read, contradict what was published, or lack the default one."""
         self._settings, self._log, self._history = settings, log, history
+        self.windows_s = tuple(settings.windows_s)
         self.tables = Tables(settings.database)
         self.plans = _published(self.tables, settings)
         self.prices = PriceStore(self.tables)
@@ -62,7 +71,9 @@ class Commerce:
         )
         self.journal = Journal(self.tables)
         self.accruals = Accruals(self.journal, self.biller, history, self.terms)
-        self.invoices = Invoices(self.tables, self.journal, self.accruals, self.biller, self._from_log)
+        self.invoices = Invoices(self.tables, self.journal, self.accruals, self.biller, self._from_log, self._credited)
+        self.comparison = PlanComparison(history, self.biller, self.windows_s)
+        self.estimates_made = EstimateHistory(self.tables)
         self.webhooks = WebhookStore(self.tables)
         self.sender = WebhookSender(self.webhooks)
         self.budgets = BudgetStore(self.tables)
@@ -100,11 +111,36 @@ class Commerce:
             )
         return changes
 
+    def settle_estimates(self, until_ns: int) -> int:
+        """Put the bills that came beside past estimates of periods that ended before an instant."""
+
+        def bill(user: str, plan_id: str, period: Period) -> Decimal:
+            return self.biller.bill(plan_id, user, period, HistoryReader(self._history, user)).total
+
+        return self.estimates_made.settle(until_ns, bill)
+
+    def service_levels(self, plan: Plan, user: str, period: Period, until_offset: int) -> list[Measured]:
+        """What was measured of each service level of a plan in the log up to an offset."""
+        return measure(log_events(self._log, until_offset, self._archived()), levels_of(plan), user, period)
+
+    def _credited(self, bill: SplitInvoice, versions: Sequence[Plan], user: str, until_offset: int) -> SplitInvoice:
+        made = []
+        for one in bill.slices:
+            plan = next(plan for plan in versions if plan.version == one.plan_version)
+            found = self.service_levels(plan, user, one.period, until_offset) if levels_of(plan) else []
+            lines = [
+                line for level in found if (line := credit_line(level.level, one, level.availability, level.breaches))
+            ]
+            made.append(replace(one, lines=(*one.lines, *lines)))
+        return SplitInvoice(tuple(made))
+
+    def _archived(self) -> ArchivedParts:
+        return _archived(self._settings.database, self._settings.data / "history")
+
     def _from_log(self, user: str, period: Period, until_offset: int) -> UsageReader:
         span = (period.start_ns, period.end_ns)
         windows_s = tuple(self._settings.windows_s)
-        archived = _archived(self._settings.database, self._settings.data / "history")
-        return read_log(self._log, windows_s, span, until_offset, user, archived)[user]
+        return read_log(self._log, windows_s, span, until_offset, user, self._archived())[user]
 
 
 def _published(tables: Tables, settings: Settings) -> PlanCatalogue:
@@ -121,7 +157,7 @@ def _published(tables: Tables, settings: Settings) -> PlanCatalogue:
     return catalogue
 
 
-def _archived(database: Path, directory: Path) -> Callable[[], Iterator[tuple[int, int, pl.DataFrame]]]:
+def _archived(database: Path, directory: Path) -> ArchivedParts:
     def parts() -> Iterator[tuple[int, int, pl.DataFrame]]:
         connection = connect(database)
         try:

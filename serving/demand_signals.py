@@ -59,6 +59,14 @@ class Signals:
             return None, 0
         return PRECISION.divide(Decimal(rows[0][1]), demand.capacity), (end_ns - int(rows[0][0])) // NANOSECONDS
 
+    def values(self, name: str, start_ns: int, end_ns: int) -> list[tuple[int, float]]:
+        """(instant, value) of a signal in (start, end], oldest first, before any capacity."""
+        rows = self._tables.rows(
+            "SELECT at_ns, value FROM signals WHERE name = ? AND at_ns > ? AND at_ns <= ? ORDER BY at_ns",
+            (name, start_ns, end_ns),
+        )
+        return [(int(at), float(value)) for at, value in rows]
+
     def _measure(self, start_ns: int, end_ns: int) -> dict[str, Decimal]:
         """The measured signals of a span, kept for the peaks to come."""
         seconds = Decimal(end_ns - start_ns) / NANOSECONDS
@@ -85,6 +93,7 @@ class Signals:
             peak = max((Decimal(value) for (value,) in rows), default=Decimal(0))
             if peak:
                 highest = max(highest, PRECISION.divide(values[name], peak))
+        self._keep(SYSTEM, end_ns, highest.quantize(Decimal("0.000001")))
         return highest
 
     def _keep(self, name: str, at_ns: int, value: Decimal) -> None:

@@ -60,6 +60,8 @@ class PlanCatalogue(Mapping[str, Plan]):
     def check(self, plan: Plan) -> None:
         """Raises PlanError where a new version does not follow from those there are."""
         for other in self._versions.get(plan.id, ()):
+            if other.version == plan.version:
+                continue
             earlier, later = sorted((other, plan), key=lambda one: one.version)
             if earlier.effective_from_ns >= later.effective_from_ns:
                 raise PlanError(

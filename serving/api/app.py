@@ -26,6 +26,7 @@ from serving.api import (
     prices,
     problems,
     quotes,
+    service_levels,
     spend,
     usage,
     webhooks,
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(events.router, dependencies=[needs("events:write")])
     for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
-    for module in (prices, quotes, customers, invoices, webhooks):
+    for module in (prices, quotes, customers, invoices, service_levels, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

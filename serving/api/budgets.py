@@ -16,7 +16,7 @@ from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.budgets import AlertRules, Budget
-from serving.estimate_service import month_ns
+from serving.periods import month_ns
 from serving.platform import Platform
 
 router = APIRouter(tags=["budgets"], dependencies=[needs("estimates:read")])

@@ -11,8 +11,8 @@ from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.billing import HistoryReader
-from serving.estimate_service import month_ns
 from serving.ledger.documents import line_document
+from serving.periods import month_ns
 from serving.platform import Platform
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period

@@ -14,6 +14,7 @@ from serving.ledger.accrual import Accruals
 from serving.ledger.documents import bill_document, canonical, digest, iso, lines_of
 from serving.ledger.journal import Journal, Posting
 from serving.pricing.modifiers.credit import Credit
+from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
 from serving.pricing.versions import SplitInvoice
 from serving.storage.tables import Tables
@@ -33,6 +34,8 @@ CREATE TABLE IF NOT EXISTS invoices (
     closed_ns BIGINT NOT NULL
 )
 """
+Credited = Callable[[SplitInvoice, Sequence[Plan], str, int], SplitInvoice]
+"""A bill with what broken service levels are owed, measured in the log up to an offset."""
 LogSource = Callable[[str, Period, int], UsageReader]
 """The usage of a user in a period from the log up to an offset."""
 
@@ -62,9 +65,17 @@ class NumberedInvoice:
 class Invoices:
     """Issues and keeps the invoices of one data directory."""
 
-    def __init__(self, tables: Tables, journal: Journal, accruals: Accruals, biller: Biller, source: LogSource) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        journal: Journal,
+        accruals: Accruals,
+        biller: Biller,
+        source: LogSource,
+        credited: Credited,
+    ) -> None:
         self._tables, self._journal, self._accruals = tables, journal, accruals
-        self._biller, self._source = biller, source
+        self._biller, self._source, self._credited = biller, source, credited
         self.largest_difference = Decimal(0)
         tables.create(_TABLE)
 
@@ -95,7 +106,9 @@ class Invoices:
         seen = self._journal.balance(f"unbilled:{user}", period)
         total = self._accruals.post(user, plan_id, period, bill, now_ns)
         if seen:
-            self.largest_difference = max(self.largest_difference, abs(total - sum(seen.values(), Decimal(0))))
+            owed = sum((line.amount for line in bill.lines if line.kind == "sla_credit"), Decimal(0))
+            gap = abs(total - owed - sum(seen.values(), Decimal(0)))
+            self.largest_difference = max(self.largest_difference, gap)
         return self._issue(user, period, bill, basis, now_ns)
 
     def every(self, user: str | None = None) -> list[NumberedInvoice]:
@@ -153,7 +166,8 @@ class Invoices:
         )
         credits = [Credit(key, Decimal(left), priority, ends) for key, left, priority, ends in basis["credits"]]
         reader = self._source(user, period, log_offset)
-        return self._biller.under(versions, user, period, reader, credits, conditions)
+        bill = self._biller.under(versions, user, period, reader, credits, conditions)
+        return self._credited(bill, versions, user, log_offset)
 
     def _issue(
         self, user: str, period: Period, bill: SplitInvoice, basis: Mapping[str, Any], now_ns: int

@@ -50,7 +50,7 @@ def read_log(
     """The usage in [start, end) of one user or of all, by user, from batches up to an offset; one pass over the log."""
     finest_ns = min(windows_s) * NANOSECONDS
     sums = empty()
-    for events in _events(log, until_offset, archived):
+    for events in log_events(log, until_offset, archived):
         at = pl.col("timestamp").cast(pl.Int64)
         inside = events.filter((at >= span_ns[0]) & (at < span_ns[1]))
         if user is not None:
@@ -66,7 +66,8 @@ def read_log(
     return readers
 
 
-def _events(log: EventLog, until_offset: int, archived: ArchivedParts) -> Iterator[pl.DataFrame]:
+def log_events(log: EventLog, until_offset: int, archived: ArchivedParts) -> Iterator[pl.DataFrame]:
+    """The events of the log up to an offset, in pieces, archived ones first."""
     after = 0
     for first, last, events in archived():
         if first <= until_offset:

@@ -29,6 +29,7 @@ _PLACES = (
     ("budget_alerts", "user_id = :user"),
     ("customer_terms", "user_id = :user"),
     ("prepaid_credits", "user_id = :user"),
+    ("estimates_made", "user_id = :user"),
     ("quotes", "user_id = :user"),
     ("webhooks", "user_id = :user"),
     ("webhook_events", "user_id = :user"),

@@ -10,6 +10,7 @@ from serving.pricing.line import Line, deduction
 from serving.pricing.money import PRECISION, rounded
 from serving.pricing.rate import Invoice
 
+MOST_TOLD = 5
 MEASURES = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_percent")
 """What can be promised: percentiles of the latency of executions, and the share of them that failed, a window."""
 
@@ -70,9 +71,9 @@ def credit_line(level: ServiceLevel, invoice: Invoice, availability: Decimal, br
     off = rounded(PRECISION.multiply(max(Decimal(0), invoice.total), percent / 100), invoice.currency)
     if off == 0:
         return None
-    evidence = "; ".join(
-        f"{b.measure} {b.measured} instead of {b.promised} from {b.start_ns} to {b.end_ns} ns" for b in breaches
-    )
+    told = [f"{b.measure} {b.measured} instead of {b.promised} from {b.start_ns} to {b.end_ns} ns" for b in breaches]
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    evidence = "; ".join(told[:MOST_TOLD] + more)
     formula = f"{percent} % of {invoice.total} for an availability of {availability} %" + (
         f": {evidence}" if evidence else ""
     )
