@@ -43,7 +43,7 @@ class Rules:
 class Outputs:
     """What a step found: by window length, windows that closed (whole) and additions to windows closed before.
 
-    ``checkpoint`` is all that a store must write for it.
+    ``checkpoint`` is all that a store must write for it; ``moved`` tells whether any window's time has passed.
     """
 
     closed: Mapping[int, WindowRows]
@@ -75,9 +75,9 @@ def step(
     until = {window_s: watermark - watermark % (window_s * NANOSECONDS) for window_s in rules.windows_s}
     writes, closed, revised, opened = [], {}, {}, {}
     for window_s, (added, revised[window_s]) in sums.items():
-        moved = until[window_s] > state.closed_until_ns.get(window_s, 0)
+        closes = until[window_s] > state.closed_until_ns.get(window_s, 0)
         parts = (*state.open_windows.get(window_s, ()), added)
-        opened[window_s], closed[window_s], write = _closed(window_s, parts, until[window_s] if moved else 0)
+        opened[window_s], closed[window_s], write = _closed(window_s, parts, until[window_s] if closes else 0)
         gone = merged([closed[window_s], revised[window_s]], window_s * NANOSECONDS)
         writes.append(replace(write, closed=_by_shard(gone, index.shards)))
     baselines, changed = _baselines(replace(state, series=index), closed[rules.baseline_window_s], rules)
@@ -91,7 +91,8 @@ def step(
         baselines=baselines,
     )
     checkpoint = Checkpoint(following.document(), new, writes, changed)
-    return following, Outputs(closed, revised, checkpoint, len(series), until != state.closed_until_ns)
+    moved = any(until[window_s] > state.closed_until_ns.get(window_s, 0) for window_s in rules.windows_s)
+    return following, Outputs(closed, revised, checkpoint, len(series), moved)
 
 
 def _sums(arrived: Arrivals, marks: Watermarks, rules: Rules) -> dict[int, tuple[WindowRows, WindowRows]]:
