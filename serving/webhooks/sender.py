@@ -10,8 +10,9 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from metercast.client.webhook import HEADER, sign
+
 from serving.webhooks.addresses import AddressError, check_address
-from serving.webhooks.signature import HEADER, sign
 from serving.webhooks.store import Due, WebhookStore
 
 NANOSECONDS = 1_000_000_000

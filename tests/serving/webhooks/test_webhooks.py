@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metercast.client.webhook import HEADER, sign, verify
 
 from serving.storage.tables import Tables
 from serving.webhooks.addresses import AddressError, check_address
 from serving.webhooks.sender import ATTEMPTS, WebhookSender
-from serving.webhooks.signature import HEADER, sign, verify
 from serving.webhooks.store import WebhookStore
 
 NANOSECONDS = 1_000_000_000

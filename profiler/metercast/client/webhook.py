@@ -1,4 +1,4 @@
-"""Signatures of webhooks: an HMAC over the time of sending and the body, and its check with a bound on age."""
+"""Signatures of webhooks, for those who receive them: an HMAC over the time of sending and the body."""
 
 from __future__ import annotations
 
