@@ -68,7 +68,7 @@ class Request:
     def __post_init__(self) -> None:
         """Raises ValueError for a period that ends before it starts or before now, or too few paths."""
         if not self.start_ns < self.end_ns:
-            raise ValueError("the period does not end after its start; give an end after the start")
+            raise ValueError(f"the period ends at {self.end_ns} ns, not after its start at {self.start_ns} ns")
         if not 10 <= self.paths <= 100_000:
             raise ValueError(f"{self.paths} sample paths; between 10 and 100000 are allowed")
 

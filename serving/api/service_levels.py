@@ -10,7 +10,9 @@ from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.api.spend import period_of, plan_of
+from serving.service_levels import Measured
 
+MOST_BREACHES = 1_000
 router = APIRouter(tags=["service levels"], dependencies=[needs("usage:read")])
 
 
@@ -34,25 +36,27 @@ def get_service_levels(
         "user": whom,
         "plan": {"id": chosen.id, "version": chosen.version},
         "period": {"start": iso(period.start_ns), "end": iso(period.end_ns)},
-        "levels": [
+        "levels": [_document(one) for one in measured],
+    }
+
+
+def _document(measured: Measured) -> dict[str, Any]:
+    level = measured.level
+    return {
+        "id": level.id,
+        "promises": {name: str(bound) for name, bound in level.promises.items()},
+        "windows": measured.windows,
+        "window_s": level.window_s,
+        "availability_percent": str(measured.availability),
+        "credit_percent": str(level.percent(measured.availability)),
+        "breaches": [
             {
-                "id": one.level.id,
-                "promises": {name: str(bound) for name, bound in one.level.promises.items()},
-                "windows": one.windows,
-                "window_s": one.level.window_s,
-                "availability_percent": str(one.availability),
-                "credit_percent": str(one.level.percent(one.availability)),
-                "breaches": [
-                    {
-                        "start": iso(breach.start_ns),
-                        "end": iso(breach.end_ns),
-                        "measure": breach.measure,
-                        "measured": str(breach.measured),
-                        "promised": str(breach.promised),
-                    }
-                    for breach in one.breaches[:1_000]
-                ],
+                "start": iso(breach.start_ns),
+                "end": iso(breach.end_ns),
+                "measure": breach.measure,
+                "measured": str(breach.measured),
+                "promised": str(breach.promised),
             }
-            for one in measured
+            for breach in measured.breaches[:MOST_BREACHES]
         ],
     }

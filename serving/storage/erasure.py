@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.stored_rows import decode, encode
+from serving.ledger import erasure as ledger_erasure
 from serving.storage.archive import Archive
 from serving.storage.window_erasure import erase_user, windows_of
 
@@ -46,8 +47,8 @@ def last_erasure(connection: sqlite3.Connection) -> int:
 def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """Remove a user's rows everywhere in one transaction; returns how many there were, by place.
 
-    Freed pages are overwritten. The audit trail keeps its acts, without the name. Raises CorruptBatchError for a
-    damaged batch of the log, before anything is changed.
+    Freed pages are overwritten. The audit trail keeps its acts and the ledger its amounts, without the name. Raises
+    CorruptBatchError for a damaged batch of the log, before anything is changed.
     """
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute(ERASURES)
@@ -61,6 +62,7 @@ def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = N
         removed["windows"] = erase_user(connection, user)
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
+        removed |= ledger_erasure.forget(connection, user)
         for table, condition in _present(connection, (("audit", _AUDIT),)):
             removed[table] = connection.execute(
                 f"UPDATE {table} SET subject = CASE subject WHEN :user THEN 'erased' ELSE subject END, "  # noqa: S608
@@ -96,7 +98,7 @@ def remaining(connection: sqlite3.Connection, user: str, archive: Archive | None
         sum(archive.read(part).filter(pl.col("user_id") == user).height for part in parts) if archive else 0
     )
     counts["windows"] = windows_of(connection, user)
-    for table, condition in _present(connection, (*_PLACES, ("audit", _AUDIT))):
+    for table, condition in _present(connection, (*_PLACES, *ledger_erasure.PLACES, ("audit", _AUDIT))):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]
     return counts

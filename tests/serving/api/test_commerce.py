@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from metercast.client.webhook import verify
 
 from serving.api.app import create_app
 from tests.serving.conftest import PLANS, event, some_usage
@@ -152,6 +154,28 @@ def test_a_budget_alerts_once_and_limits(server: TestClient, feed: Any) -> None:
     ledger = server.get("/v1/ledger", params={"user": "acme"}).json()["transactions"]
     owed = [D(one["amount"]) for entry in ledger for one in entry["postings"] if one["account"] == "unbilled:acme"]
     assert sum(owed) == D(spent)
+
+
+def test_a_reached_budget_is_told_to_a_receiver(server: TestClient, feed: Any, receiver: Any) -> None:
+    """From usage over the ledger to a signed request at a real server, and the log of deliveries."""
+    hook = server.post("/v1/webhooks", json={"url": receiver.url, "events": ["budget.spent"]}).json()
+    feed(server, some_usage(("acme",), 10))
+    server.put("/v1/budgets/acme", json={"amount": "0.01", "alert_at_spent": ["1"], "alert_at_projected": None})
+    server.app.state.platform.commerce.watch.tick(time.time_ns())  # type: ignore[attr-defined]
+    end = time.monotonic() + 20
+    while not receiver.seen:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    headers, body = receiver.seen[0]
+    assert verify(hook["secret"], body, headers["Metercast-Signature"], time.time())
+    assert json.loads(body)["user"] == "acme"
+    path = f"/v1/webhooks/{hook['id']}"
+    while not (log := server.get(f"{path}/deliveries").json()["deliveries"]):
+        assert time.monotonic() < end
+    assert [(one["kind"], one["status"], one["attempt"]) for one in log] == [("budget.spent", 204, 1)]
+    assert server.post(f"{path}/test").status_code == 202
+    assert server.delete(path).status_code == 204
+    assert server.get("/v1/webhooks").json() == {"webhooks": []}
 
 
 def test_plans_are_compared_over_all_customers(server: TestClient, feed: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from features.sqlite_log import connect
+from serving.storage.erasure import erase, remaining
 from tests.serving.conftest import event
 
 D = Decimal
@@ -162,3 +164,25 @@ def test_counterfactuals(shop: Shop) -> None:
     assert D(found[1]["difference"]) == 0
     other = shop.client.get("/v1/spend", params={"user": "acme", "plan": "per-request"} | shop.span).json()
     assert found[2]["would_be"] == other["spend"]
+
+
+def test_an_erased_customer_leaves_amounts_without_a_name(shop: Shop) -> None:
+    """Journal and invoice keep their amounts and balance; nothing in the database says whose they were."""
+    number = shop.close("acme").json()["number"]
+    due = shop.client.get(f"/v1/invoices/issued/{number}").json()["amount_due"]
+    shop.client.post("/v1/customers/acme/credits", json={"id": "gift", "amount": "30"})
+    tables = shop.client.app.state.platform.commerce.tables  # type: ignore[attr-defined]
+    database = shop.client.app.state.platform.settings.database  # type: ignore[attr-defined]
+    connection = connect(database)
+    removed = erase(connection, "acme")
+    assert removed["invoices"] == 1
+    assert removed["ledger_transactions"] >= 2
+    assert not any(remaining(connection, "acme").values())
+    connection.close()
+    kept = shop.client.get(f"/v1/invoices/issued/{number}").json()
+    assert (kept["amount_due"], kept["user"]) == (due, "erased")
+    names = [row[0] for row in tables.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    money = [
+        name for name in names if name.startswith(("ledger", "invoices", "prepaid", "customer", "estimates", "quotes"))
+    ]
+    assert not any("acme" in str(row) for name in money for row in tables.rows(f"SELECT * FROM {name}"))
