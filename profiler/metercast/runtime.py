@@ -87,6 +87,19 @@ def stop(timeout_s: float | None = None) -> None:
         shipper.stop(timeout_s)
 
 
+def pause(reason: str = "by the program") -> None:
+    """Meter nothing from here on until `resume`; an event says so, and why."""
+    if _shipper is not None:
+        engine.checkpoint()
+        _shipper.switch(False, reason)
+
+
+def resume(reason: str = "by the program") -> None:
+    """Meter again after `pause`."""
+    if _shipper is not None:
+        _shipper.switch(True, reason)
+
+
 def flush(timeout_s: float = 5.0) -> bool:
     """Ship everything recorded so far; False when the time did not suffice (it stays queued or spooled)."""
     shipper = _shipper

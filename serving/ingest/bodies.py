@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from metercast.event import BATCH_MEDIA_TYPE, MICRO_OPERATION_TYPES
+from metercast.event import BATCH_MEDIA_TYPE, COLUMNS_MEDIA_TYPE, MICRO_OPERATION_TYPES
 
+from features.column_batches import TooLargeError, batch_from_columns
 from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NEWEST_S, OLDEST_S, Rejection, events_from_json
 from features.typed_events import batch_from_json, batch_from_list
@@ -21,7 +22,7 @@ from serving.ingest.arrow_size import unpacked_bytes
 ARROW_MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
 JSON_MEDIA_TYPE = "application/json"
-MEDIA_TYPES = (BATCH_MEDIA_TYPE, JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, ARROW_MEDIA_TYPE)
+MEDIA_TYPES = (COLUMNS_MEDIA_TYPE, BATCH_MEDIA_TYPE, JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, ARROW_MEDIA_TYPE)
 
 
 class BodyError(ValueError):
@@ -66,6 +67,8 @@ def parse(body: bytes, media_type: str, limits: Limits, now_s: float) -> tuple[B
     """
     if media_type == ARROW_MEDIA_TYPE:
         return _arrow(body, limits, now_s)
+    if media_type == COLUMNS_MEDIA_TYPE:
+        return _columns(body, limits, now_s)
     quick = _quick(body, media_type, now_s)
     if quick is not None and quick.rows.num_rows <= limits.rows:
         return quick, []
@@ -125,6 +128,15 @@ def _key(document: dict[str, Any]) -> tuple[str, int, int]:
 def _content_key(body: bytes) -> tuple[str, int, int]:
     digest = hashlib.sha256(body).digest()
     return f"content-{digest[:16].hex()}", 0, int.from_bytes(digest[16:23], "big")
+
+
+def _columns(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejection]]:
+    try:
+        return batch_from_columns(body, now_s, limits.rows, limits.unpacked_bytes)
+    except TooLargeError as error:
+        raise BodyError(413, str(error)) from error
+    except ValueError as error:
+        raise BodyError(400, f"the body is no columnar batch: {error}") from error
 
 
 def _arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, list[Rejection]]:
