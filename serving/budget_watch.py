@@ -30,11 +30,14 @@ class BudgetWatch:
         webhooks: WebhookStore,
         projection: Projection,
         period: Callable[[int], Period],
-        every_s: float = 15.0,
+        every_s: float = 30.0,
+        projected_every_s: float = 300.0,
     ) -> None:
-        """``period`` gives the billing period of an instant."""
+        """``period`` gives the billing period of an instant; projections, which are dear, are asked for less often."""
         self._budgets, self._accruals, self._biller, self._webhooks = budgets, accruals, biller, webhooks
         self._projection, self._period, self._every_s = projection, period, every_s
+        self._projected_every_ns = round(projected_every_s * 1e9)
+        self._projected_ns: dict[tuple[str, Decimal], int] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,11 +70,18 @@ class BudgetWatch:
             self._decide(budget, period, f"spent:{threshold}", share, threshold, now_ns)
         if budget.rules.limit:
             self._decide(budget, period, "limit", share, Decimal(1), now_ns)
-        if budget.rules.projected is not None:
+        if budget.rules.projected is not None and self._due(budget, now_ns):
             plan_id = self._biller.plan_of(budget.user)
             chance = self._projection(budget.user, plan_id, period, budget.amount)
             if chance is not None:
                 self._decide(budget, period, "projected", chance, budget.rules.projected, now_ns)
+
+    def _due(self, budget: Budget, now_ns: int) -> bool:
+        key = (budget.user, budget.amount)
+        if now_ns - self._projected_ns.get(key, 0) < self._projected_every_ns:
+            return False
+        self._projected_ns[key] = now_ns
+        return True
 
     def _decide(
         self, budget: Budget, period: Period, rule: str, value: Decimal, threshold: Decimal, now_ns: int

@@ -216,8 +216,8 @@ def test_broken_promises_are_credited_with_evidence(plan: Plan) -> None:
 
 
 def test_the_example_plans_are_good() -> None:
-    """Tokens, commitment and time of use load."""
-    assert set(load_plans(EXAMPLES)) == {"llm-tokens", "committed", "time-of-use"}
+    """Tokens, commitment, time of use, and seats with bandwidth load."""
+    assert set(load_plans(EXAMPLES)) == {"llm-tokens", "committed", "time-of-use", "platform"}
 
 
 @pytest.mark.parametrize(
