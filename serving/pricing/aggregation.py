@@ -14,6 +14,9 @@ NANOSECONDS = 1_000_000_000
 ADDITIVE = frozenset({"sum", "count"})
 """Aggregations for which parts of a period add up to the whole."""
 
+WHOLE_PERIOD = frozenset({"percentile", "time_weighted_average", "weighted_sum"})
+"""Aggregations that look at the period as a whole and not at buckets one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -65,7 +68,11 @@ class Aggregation:
     def quantity(self, samples: Sequence[Sample], period: Period) -> Decimal:
         """The period's quantity; the order of samples does not matter, 0 without any."""
         groups: dict[tuple[object, ...], list[Sample]] = {}
-        bucketed = self.bucket_s is not None and self.kind not in ("percentile", "time_weighted_average")
+        bucketed = self.bucket_s is not None and self.kind not in (
+            "percentile",
+            "time_weighted_average",
+            "weighted_sum",
+        )
         for sample in samples:
             bucket = (sample.start_ns - period.start_ns) // (self.bucket_s * NANOSECONDS) if bucketed else 0  # type: ignore[operator]
             groups.setdefault((bucket, *sample.group), []).append(sample)
@@ -115,6 +122,14 @@ def _time_weighted(_how: Aggregation, rows: Sequence[Sample], period: Period) ->
     return PRECISION.divide(area, Decimal(period.end_ns - period.start_ns))
 
 
+def _weighted_sum(_how: Aggregation, rows: Sequence[Sample], period: Period) -> Decimal:
+    """Every value counts for the share of the period that is left: changes of a level, where others send levels."""
+    whole, total = Decimal(period.end_ns - period.start_ns), Decimal(0)
+    for row in rows:
+        total = PRECISION.add(total, PRECISION.multiply(row.value, Decimal(period.end_ns - row.start_ns)))
+    return PRECISION.divide(total, whole)
+
+
 KINDS: dict[str, Callable[[Aggregation, Sequence[Sample], Period], Decimal]] = {
     "sum": _sum,
     "count": _count,
@@ -123,6 +138,7 @@ KINDS: dict[str, Callable[[Aggregation, Sequence[Sample], Period], Decimal]] = {
     "average": _average,
     "unique_count": lambda _how, rows, _period: Decimal(len({row.entity for row in rows})),
     "time_weighted_average": _time_weighted,
+    "weighted_sum": _weighted_sum,
     "percentile": Aggregation.percentile,
 }
 """Name in a plan file -> what it does with the samples of one bucket and group, in the order of time."""

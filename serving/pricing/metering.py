@@ -120,8 +120,9 @@ class _Counter:
         self._at: dict[int, dict[str, Decimal]] = {}
 
     def add(self, record: UsageRecord, part: Part, value: Decimal) -> None:
-        """Count one record."""
-        if not value:
+        """Count one record; an event of no value counts only where it is priced as an event of the meter's own."""
+        own = self._charge.meter is not None and bool(self._charge.meter.meter)
+        if not value and not (own and prices_events(self._charge.model)):
             return
         model, weight = self._charge.model, value
         _add(self._sums, part, value)

@@ -46,6 +46,13 @@ def test_a_level_counts_for_as_long_as_it_holds() -> None:
     assert Aggregation("time_weighted_average").quantity(samples, DAY) == D("10")
 
 
+def test_a_change_counts_for_what_is_left_of_the_period() -> None:
+    """10 seats from the start and 10 more from noon are 15 on average; levels and changes tell the same."""
+    assert Aggregation("weighted_sum").quantity(_samples((0, "10"), (12 * 3600, "10")), DAY) == D("15")
+    levels = _samples((0, "10"), (12 * 3600, "20"))
+    assert Aggregation("time_weighted_average").quantity(levels, DAY) == D("15")
+
+
 def test_bandwidth_is_billed_at_its_95th_percentile() -> None:
     """The highest 5 % of the five-minute samples are left out, and quiet ones count as 0."""
     busy = [(index * 300, "100" if index < 14 else "7") for index in range(288)]
