@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from features.contracts import EventLog
-from features.sqlite_log import connect
+from features.database import Location, connect
 from serving.billing import Biller, HistoryReader, UsageReader
 from serving.budget_watch import BudgetWatch, Projection
 from serving.budgets import BudgetStore
@@ -157,7 +157,7 @@ def _published(tables: Tables, settings: Settings) -> PlanCatalogue:
     return catalogue
 
 
-def _archived(database: Path, directory: Path) -> ArchivedParts:
+def _archived(database: Location, directory: Path) -> ArchivedParts:
     def parts() -> Iterator[tuple[int, int, pl.DataFrame]]:
         connection = connect(database)
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
+from features.database import Connection, tables
 from serving.ledger.documents import canonical, digest
 
 ERASED = "erased"
@@ -13,26 +13,25 @@ PLACES = (("ledger_transactions", "user_id = :user"), ("invoices", "user_id = :u
 """Tables that hold the name, and the condition that finds it."""
 
 
-def forget(connection: sqlite3.Connection, user: str) -> dict[str, int]:
+def forget(connection: Connection, user: str) -> dict[str, int]:
     """Rename a user in journal and invoices, inside the caller's transaction; returns how many rows, by table.
 
     An invoice keeps its lines and amounts and gets a new digest; it can no longer be made again, as the usage behind
     it is gone.
     """
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {table for table, _ in PLACES} <= tables:
+    if not {table for table, _ in PLACES} <= tables(connection):
         return {}
-    numbers = [row[0] for row in connection.execute("SELECT id FROM ledger_transactions WHERE user_id = ?", (user,))]
-    for number in numbers:
+    heads = connection.execute("SELECT id FROM ledger_transactions WHERE user_id = ?", (user,)).fetchall()
+    for (number,) in heads:
         connection.execute(
             "UPDATE ledger_transactions SET user_id = ?, entry_key = ? WHERE id = ?",
             (ERASED, f"{ERASED}:{number}", number),
         )
-        connection.execute(
-            "UPDATE ledger_postings SET account = substr(account, 1, instr(account, ':')) || ? "
-            "WHERE transaction_id = ? AND substr(account, instr(account, ':') + 1) = ?",
-            (ERASED, number, user),
-        )
+        for kind in ("unbilled", "receivable", "corrections"):
+            connection.execute(
+                "UPDATE ledger_postings SET account = ? WHERE transaction_id = ? AND account = ?",
+                (f"{kind}:{ERASED}", number, f"{kind}:{user}"),
+            )
     invoices = connection.execute("SELECT sequence, body FROM invoices WHERE user_id = ?", (user,)).fetchall()
     for sequence, body in invoices:
         text = canonical(_renamed(json.loads(body)))
@@ -40,7 +39,7 @@ def forget(connection: sqlite3.Connection, user: str) -> dict[str, int]:
             "UPDATE invoices SET user_id = ?, body = ?, digest = ? WHERE sequence = ?",
             (ERASED, text, digest(text), sequence),
         )
-    return {"ledger_transactions": len(numbers), "invoices": len(invoices)}
+    return {"ledger_transactions": len(heads), "invoices": len(invoices)}
 
 
 def _renamed(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,41 +1,26 @@
-"""Small tables behind plain SQL that SQLite and PostgreSQL both speak, for stores of money and prices."""
+"""Small tables behind plain SQL, for stores of money and prices, on a SQLite file or a PostgreSQL server."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from features.sqlite_log import connect
-
-_WRITERS = 7_243_001
-"""PostgreSQL's advisory lock of those who write several rows that belong together."""
-
-
-class Cursor(Protocol):
-    """What a connection answers."""
-
-    rowcount: int
-
-    def fetchall(self) -> list[Any]:
-        """All rows."""
-        ...
+from features.database import Location, Rows, connect
 
 
 class Tables:
-    """One database; statements use ``?`` and the types TEXT and BIGINT, so that both databases take them.
+    """One database; statements use ``?`` and the types TEXT and BIGINT, so that both kinds take them.
 
     Amounts are kept as text: they are exact, and nothing is summed in SQL.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        """A SQLite file, or the URL of a PostgreSQL database; raises what its driver raises."""
+    def __init__(self, location: Location) -> None:
+        """Raises sqlite3.OperationalError for a file, and DatabaseError for a server, that cannot be opened."""
         self._lock = threading.RLock()
         self._depth = 0
-        self.postgresql = isinstance(where, str) and where.startswith(("postgres://", "postgresql://"))
-        self._connection: Any = _postgresql(str(where)) if self.postgresql else connect(Path(where))
+        self._connection = connect(location)
 
     def create(self, *statements: str) -> None:
         """Make tables where they are missing."""
@@ -57,11 +42,9 @@ class Tables:
         """Everything written inside commits together or not at all; one inside another is part of it."""
         with self._lock:
             if self._depth == 0:
-                self._execute("BEGIN" if self.postgresql else "BEGIN IMMEDIATE", ())
+                self._execute("BEGIN IMMEDIATE", ())  # nobody else who begins so writes meanwhile
             self._depth += 1
             try:
-                if self.postgresql and self._depth == 1:  # nobody else writes so meanwhile
-                    self._execute("SELECT pg_advisory_xact_lock(?)", (_WRITERS,))
                 yield
             except BaseException:
                 self._depth -= 1
@@ -77,15 +60,5 @@ class Tables:
         with self._lock:
             self._connection.close()
 
-    def _execute(self, statement: str, values: Sequence[Any]) -> Cursor:
-        text = statement.replace("?", "%s") if self.postgresql else statement
-        cursor: Cursor = self._connection.execute(text, tuple(values))
-        return cursor
-
-
-def _postgresql(url: str) -> Any:
-    try:
-        import psycopg  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise ImportError("PostgreSQL needs the driver psycopg; install metercast-platform[postgresql]") from error
-    return psycopg.connect(url, autocommit=True)
+    def _execute(self, statement: str, values: Sequence[Any]) -> Rows:
+        return self._connection.execute(statement, tuple(values))

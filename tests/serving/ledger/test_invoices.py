@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from features.sqlite_log import connect
+from features.database import connect
 from serving.storage.erasure import erase, remaining
 from tests.serving.conftest import event
 
