@@ -14,9 +14,9 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from features.usage_files import UsageFileError, read_usage
+from features.usage_files import read_usage
 from serving.ledger.documents import bill_document, explained
-from serving.plan_files import PlanError, load_plan
+from serving.plan_files import load_plan
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period
 from serving.pricing.versions import SplitInvoice
@@ -38,21 +38,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     try:
         plan = load_plan(args.plan)
-        windows = read_usage(args.usage)
-    except (PlanError, UsageFileError) as error:
-        print(f"metercast price: {error}", file=sys.stderr)
-        return 2
-    if args.user is not None:
-        windows = windows.filter(pl.col("user_id") == args.user)
-        if windows.is_empty():
-            print(f"metercast price: {args.usage} has no usage of user {args.user!r}", file=sys.stderr)
-            return 2
-    if windows.is_empty():
-        print(f"metercast price: {args.usage} holds no usage", file=sys.stderr)
-        return 2
-    try:
+        windows = _usage(args.usage, args.user)
         period = _period(windows, args.start, args.end)
-    except ValueError as error:
+    except ValueError as error:  # PlanError and UsageFileError among them
         print(f"metercast price: {error}", file=sys.stderr)
         return 2
     invoices = {
@@ -67,6 +55,16 @@ def main(argv: list[str]) -> int:
     else:
         _show(invoices)
     return 0
+
+
+def _usage(path: Path, user: str | None) -> pl.DataFrame:
+    """The windows of a file, of one user where named; raises ValueError when there are none."""
+    windows = read_usage(path)
+    if user is not None:
+        windows = windows.filter(pl.col("user_id") == user)
+    if windows.is_empty():
+        raise ValueError(f"{path} has no usage of user {user!r}" if user is not None else f"{path} holds no usage")
+    return windows
 
 
 def _period(windows: pl.DataFrame, start: str | None, end: str | None) -> Period:
