@@ -69,6 +69,15 @@ bench-history: $(SETUP) ## month to date and audit over 50 million events of his
 screenshots: $(SETUP) ## pictures of the dashboard for docs/, from a run of the demo
 	$(BIN)/python tests/screenshots.py
 
+bench-pricing: $(SETUP) ## rating and priced paths a second, beside plain Decimal and floats
+	$(BIN)/python tests/benchmarks/pricing.py
+
+bench-estimates: $(SETUP) ## estimates of the bill in money beside run rate, last period, regression and ARIMA
+	$(BIN)/python tests/benchmarks/estimates.py
+
+bench-demand: $(SETUP) ## the demand controller, revenue and bills on real load
+	$(BIN)/python tests/benchmarks/demand.py
+
 bench-forecast: $(SETUP) ## backtests of all models on the data beside the project
 	$(BIN)/python tests/benchmarks/forecast.py
 
