@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from features.usage_files import UsageFileError, read_table
+from models.detectors.alerting import open_alerts
 from models.detectors.registry import DETECTORS
 from models.detectors.stream import score_stream
 
@@ -39,12 +40,13 @@ def main(argv: list[str]) -> int:
     parts = []
     for _, rows in track(groups, "Scoring", console=console, disable=not console.is_terminal):
         stamps = rows["timestamp"].dt.epoch("us").to_numpy() / 1e6
-        score, alert = score_stream(DETECTORS[args.detector](), rows["value"].to_numpy().astype(np.float64), stamps)
+        score = score_stream(DETECTORS[args.detector], rows["value"].to_numpy().astype(np.float64), stamps)
+        alert = open_alerts(score, stamps)
         parts.append(rows.select("series", "timestamp", "row").with_columns(score=score, alert=alert))
     spent_s = time.perf_counter() - started
     scores = pl.concat(parts).sort("row").drop("row")
     scores.write_parquet(args.out)
-    alerts = int((scores["alert"] > 0).sum())
+    alerts = int((scores["alert"] >= 1).sum())
     rate = frame.height / max(spent_s, 1e-9)
     if args.json:
         print(json.dumps({"rows": frame.height, "series": len(groups), "alerts": alerts, "rows_per_s": round(rate)}))
