@@ -33,7 +33,8 @@ class Tail:
         if seen < WARM_UP or distance <= self.union[-1]:
             return 0.0
         least = max(self.union[-1] + grain, TINY)
-        spread = sum(math.log(max(record + grain, TINY) / least) for record in self.union)
+        logs = map(math.log, [max(record + grain, TINY) for record in self.union] if least == TINY else self._raised(grain))
+        spread = sum(logs) - len(self.union) * math.log(least)
         index = (RECORDS + PRIOR_COUNT) / (spread + PRIOR_COUNT / PRIOR_INDEX)
         return math.log((seen + 1) / RECORDS) + index * math.log(max(distance + grain, TINY) / least)
 
@@ -65,6 +66,9 @@ class Tail:
         if distance > self.threshold:
             self.keep(distance)
         self.count(1)
+
+    def _raised(self, grain: float) -> list[float]:
+        return [record + grain for record in self.union] if grain else self.union
 
     def dump(self) -> tuple[list[float], list[float]]:
         """Records of this stretch and of the one before, each of one length."""
