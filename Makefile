@@ -49,6 +49,14 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py
 
+bench-engine: $(SETUP) ## the engine beside Polars, DuckDB, pandas and River: 10 million events, 16,000 series
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/benchmarks/engine.py
+
+bench-history: $(SETUP) ## month to date and audit over 50 million events of history
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/benchmarks/history.py
+
 screenshots: $(SETUP) ## pictures of the dashboard for docs/, from a run of the demo
 	$(BIN)/python tests/screenshots.py
 

@@ -10,8 +10,8 @@ setup(
     ext_modules=[
         Extension(
             "metercast._engine",
-            ["native/engine.c", "native/got.c"],
-            depends=["native/engine.h"],
+            ["native/engine.c", "native/got.c", "native/stdio.c"],
+            depends=["native/engine.h", "native/libc_calls.h"],
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -36,36 +36,22 @@ class EstimateService:
     def __init__(self, sources: Sources, worker: EngineWorker, settings: Settings) -> None:
         self._sources, self._worker, self._settings = sources, worker, settings
         self._answers: Kept[dict[str, Any]] = Kept(2_048)
-        self._fans: Kept[list[tuple[int, dict[str, str]]]] = Kept(256)
         self._recent: Kept[tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]] = Kept(256)
         self._futures: Kept[Futures] = Kept(32)
 
     def ask(self, question: Question) -> dict[str, Any]:
         """The document of `serving.estimates.estimate`; raises what that raises."""
-        request, model = self._request(question)
-        versions = [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
-        key = (question, request, model, *versions)
-        return self._answers.get(
-            key, lambda: estimate(self._sources, request, question.plans, self._sampled(request, model))
-        )
+        return self._answer(question, *self._request(question))
 
     def futures(self, question: Question) -> Futures:
         """The sample futures behind an answer; raises TooLittleHistoryError where there is too little usage."""
         return self._sampled(*self._request(question))
 
-    def fan(self, question: Question) -> list[tuple[int, dict[str, str]]]:
-        """Quantiles of the bill under the first plan on the way to the period's end, as `serving.estimates.fan`."""
-        plan = self._sources.plans[question.plans[0]]
-        request, model = self._request(question)
-        key = ("fan", question, request, model, plan.version)
-        return self._fans.get(key, lambda: fan(plan, self._sampled(request, model)))
-
     def recent(self, question: Question, tolerance_s: float) -> tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]:
         """Answer and fan that are at most ``tolerance_s`` old: enough for a page, where windows close every second."""
-        versions = [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
-        _, model = self._request(question)
-        key = (question, model, *versions, int(time.monotonic() // tolerance_s))
-        return self._recent.get(key, lambda: (self.ask(question), self.fan(question)))
+        request, model = self._request(question)
+        key = (question, model, *self._versions(question), int(time.monotonic() // tolerance_s))
+        return self._recent.get(key, lambda: self._with_fan(question, request, model))
 
     @property
     def hits(self) -> int:
@@ -76,6 +62,22 @@ class EstimateService:
     def misses(self) -> int:
         """Answers that were computed."""
         return self._answers.misses
+
+    def _answer(self, question: Question, request: Request, model: Hashable) -> dict[str, Any]:
+        key = (question, request, model, *self._versions(question))
+        return self._answers.get(
+            key, lambda: estimate(self._sources, request, question.plans, self._sampled(request, model))
+        )
+
+    def _with_fan(
+        self, question: Question, request: Request, model: Hashable
+    ) -> tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]:
+        """Both from the same sample futures, though windows close while they are made: the fan must meet the bill."""
+        plan = plan_named(self._sources.plans, question.plans[0])
+        return self._answer(question, request, model), fan(plan, self._sampled(request, model))
+
+    def _versions(self, question: Question) -> list[int]:
+        return [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
 
     def _request(self, question: Question) -> tuple[Request, Hashable]:
         """The question at this moment, and what tells the model in force from others."""

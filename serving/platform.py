@@ -24,6 +24,7 @@ from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.settings import Settings
 from serving.storage.history import History
+from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 
 class Platform:
@@ -49,7 +50,9 @@ class Platform:
         self.limiter = Limiter(settings.requests_per_minute)
         self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
-        self.worker = EngineWorker(self.log, settings.database, settings.windows_s, settings.lateness_s, [hook])
+        self.worker = EngineWorker(
+            self.log, SqliteEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
+        )
         self.estimates = EstimateService(self, self.worker, settings)
         self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
         self.status_told: Kept[str] = Kept(4)

@@ -28,6 +28,7 @@ class Settings(BaseModel):
     streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")
     tls_certificate: Path | None = Field(None, description="PEM file; serves HTTPS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP address for OpenTelemetry traces of requests")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="`info` logs every request")
 
     @field_validator("windows_s", mode="before")

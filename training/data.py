@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from features.series import all_series
+from features.stored_windows import WindowsReader
 from features.usage_files import UsageFileError, read_series
-from features.windows import SCHEMA
 from models.panel import Panel
 from training.configuration import DataConfiguration
 
@@ -55,8 +55,7 @@ def checked(panel: Panel, name: str) -> Panel:
 
 def _windows(database: Path, data: DataConfiguration) -> pl.DataFrame:
     """Closed windows only: what the engine may still add to would teach that usage falls at the end."""
-    columns = ["window_start_ns", *(name for name in SCHEMA if name != "window_start")]
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
     try:
         until = connection.execute(
             "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine",
@@ -64,15 +63,8 @@ def _windows(database: Path, data: DataConfiguration) -> pl.DataFrame:
         ).fetchone()
         end_ns = int(until[0]) if until and until[0] else 0
         start_ns = end_ns - data.windows * data.window_s * NANOSECONDS
-        rows = connection.execute(
-            f"SELECT {', '.join(columns)} FROM windows "  # noqa: S608 -- names of our own schema
-            "WHERE window_s = ? AND window_start_ns >= ? AND window_start_ns < ? ORDER BY window_start_ns",
-            (data.window_s, start_ns, end_ns),
-        ).fetchall()
+        return WindowsReader().windows(connection, data.window_s, start_ns, end_ns)
     except sqlite3.OperationalError as error:
         raise NoDataError(f"{database} cannot be read: {error}; is it the database of a platform?") from error
     finally:
         connection.close()
-    schema = {"window_start": pl.Int64()} | {name: kind for name, kind in SCHEMA.items() if name != "window_start"}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(pl.col("window_start").cast(SCHEMA["window_start"]))

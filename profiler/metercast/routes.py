@@ -1,5 +1,16 @@
 """Names operations of requests: a path becomes a template, so that ids in it do not make an operation each."""
 
+from __future__ import annotations
+
+import contextvars
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from metercast.execution import Execution
+
+served: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast_served", default=None)
+"""The execution that a server itself has opened for the request at hand; a framework below it opens no other."""
+
 _HEX = frozenset("0123456789abcdefABCDEF-")
 _MAXIMUM_OPERATIONS = 1_000
 _seen: set[str] = set()

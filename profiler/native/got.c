@@ -5,9 +5,9 @@
  * The functions run without the GIL and touch no Python object but the thread's charged execution, which the thread owns.
  */
 #define _GNU_SOURCE
-#include "engine.h"
+#include "libc_calls.h"
 
-#if defined(__linux__) && defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__)) && __SIZEOF_POINTER__ == 8
+#ifdef METERCAST_INTERCEPTS
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -158,6 +158,12 @@ static inline int64_t start(void) {
     return thread == NULL ? 0 : thread->charged == NULL ? 1 : elapsed_clock();
 }
 
+int64_t metercast_call_starts(void) { return start(); }
+
+void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
+    count(descriptor, is_write, started_ns, size);
+}
+
 #define COUNTED(result_type, name, is_write, descriptor, parameters, arguments) \
     static result_type counted_##name parameters {                             \
         int64_t started_ns = start();                                          \
@@ -240,21 +246,6 @@ static ssize_t counted_copy_file_range(int from, off_t *a, int to, off_t *b, siz
     return size;
 }
 
-/* stdio calls the kernel from inside libc, where no slot is: what the program hands over is counted instead. */
-static size_t counted_fwrite(const void *b, size_t each, size_t n, FILE *file) {
-    int64_t started_ns = start();
-    size_t done = fwrite(b, each, n, file);
-    if (started_ns) count(fileno(file), 1, started_ns, (int64_t)(each * done));
-    return done;
-}
-
-static size_t counted_fread(void *b, size_t each, size_t n, FILE *file) {
-    int64_t started_ns = start();
-    size_t done = fread(b, each, n, file);
-    if (started_ns) count(fileno(file), 0, started_ns, (int64_t)(each * done));
-    return done;
-}
-
 /* What a descriptor was is forgotten when it is closed or replaced; a child between vfork and exec closes only its own. */
 static void forget(int descriptor) {
     if (descriptor < 0 || descriptor >= DESCRIPTORS || getpid() != process) return;
@@ -275,14 +266,11 @@ static void forget(int descriptor) {
     }
 }
 
+void metercast_forget(int descriptor) { forget(descriptor); }
+
 static int counted_close(int descriptor) {
     forget(descriptor);
     return close(descriptor);
-}
-
-static int counted_fclose(FILE *file) {
-    forget(fileno(file));
-    return fclose(file);
 }
 
 #if __GLIBC_PREREQ(2, 34)
@@ -322,13 +310,10 @@ static int counted_accept(int d, struct sockaddr *a, socklen_t *l) { return acce
 static int counted_accept4(int d, struct sockaddr *a, socklen_t *l, int f) { return accepted(accept4(d, a, l, f)); }
 
 #define ROW(name) {#name, (void *)counted_##name}
-static const struct {
-    const char *name;
-    void *function;
-} replacements[] = {
+static const Replacement replacements[] = {
     ROW(read), ROW(write), ROW(pread), ROW(pwrite), ROW(readv), ROW(writev), ROW(preadv), ROW(pwritev), ROW(preadv2),
     ROW(pwritev2), ROW(send), ROW(sendto), ROW(sendmsg), ROW(sendmmsg), ROW(recv), ROW(recvfrom), ROW(recvmsg),
-    ROW(recvmmsg), ROW(sendfile), ROW(copy_file_range), ROW(fwrite), ROW(fread), ROW(close), ROW(fclose), ROW(syscall), ROW(dup2), ROW(dup3),
+    ROW(recvmmsg), ROW(sendfile), ROW(copy_file_range), ROW(close), ROW(syscall), ROW(dup2), ROW(dup3),
     ROW(accept), ROW(accept4), ROW(__read_chk), ROW(__pread_chk), ROW(__recv_chk),
 #if __GLIBC_PREREQ(2, 34)
     ROW(close_range),
@@ -343,6 +328,8 @@ static const struct {
 static void *replacement_of(const char *name) {
     for (size_t i = 0; i < sizeof replacements / sizeof *replacements; i++)
         if (strcmp(name, replacements[i].name) == 0) return replacements[i].function;
+    for (const Replacement *one = metercast_stdio; one->name; one++)
+        if (strcmp(name, one->name) == 0) return one->function;
     return NULL;
 }
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from serving import tracing
 from serving.api import (
     anomalies,
     budgets,
@@ -42,6 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
         platform.start()
         yield
         platform.stop()
+        if tracer is not None:
+            tracer.shutdown()
 
     app = FastAPI(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
@@ -59,4 +62,5 @@ def create_app(settings: Settings) -> FastAPI:
         return pages.docs_page(app.openapi())
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
+    tracer = tracing.install(app, settings.otlp_endpoint) if settings.otlp_endpoint else None
     return app

@@ -18,6 +18,7 @@ from serving.access.keys import KeyStore
 from serving.logs import configure
 from serving.plan_files import PlanError
 from serving.settings import Settings, from_environment
+from serving.tracing import TracingError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
 
     try:
         app = create_app(settings)
-    except (PlanError, OSError) as error:
+    except (PlanError, TracingError, OSError) as error:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
     url = f"{'https' if settings.tls_key else 'http'}://{settings.host}:{listener.getsockname()[1]}"

@@ -14,6 +14,15 @@ LABEL_PX = 15
 
 
 @dataclass(frozen=True, slots=True)
+class OtherPlan:
+    """What the same usage costs under another plan: so far, and in the middle of what is to come."""
+
+    name: str
+    so_far: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fan:
     """Cumulative cost as (share of the period, amount) points so far, and quantiles by level of what is to come.
 
@@ -27,12 +36,13 @@ class Fan:
     start: str
     end: str
     budget: float | None = None
+    others: tuple[OtherPlan, ...] = ()
 
 
 def fan_chart(fan: Fan) -> Markup:
-    """An SVG with the spend as a line, P10 to P90 as a fan from now on, and the budget as a line across."""
+    """An SVG: the spend as a line, P10 to P90 as a fan from now on, other plans as thin lines, the budget across."""
     scale = _Scale(fan)
-    parts = [*_grid(scale), *_budget(fan, scale), *_bands(fan, scale)]
+    parts = [*_grid(scale), *_budget(fan, scale), *_bands(fan, scale), *_others(fan, scale)]
     if fan.past:
         parts.append(f'<polyline class="past" points="{scale.line(fan.past)}"/>')
         x, y = scale.place(*fan.past[-1])
@@ -49,6 +59,7 @@ def fan_chart(fan: Fan) -> Markup:
 class _Scale:
     def __init__(self, fan: Fan) -> None:
         amounts = [amount for _, amount in fan.past] + [q["0.9"] for _, q in fan.ahead] + [0.01]
+        amounts += [amount for amount in map(_end, fan.others) if amount <= 3 * max(amounts)]
         if fan.budget is not None and fan.budget <= 3 * max(amounts):
             amounts.append(fan.budget)
         self.top = max(amounts) * 1.06
@@ -94,6 +105,27 @@ def _bands(fan: Fan, scale: _Scale) -> list[str]:
         parts.append(f'<polygon class="band" points="{scale.line([*below, *above])}"/>')
     middle = [(now, spent), *((share, q["0.5"]) for share, q in fan.ahead)]
     return [*parts, f'<polyline class="middle" points="{scale.line(middle)}"/>']
+
+
+def _others(fan: Fan, scale: _Scale) -> list[str]:
+    """Lines of the plans that fit on the page, each named above its middle."""
+    if not fan.ahead or not fan.past:
+        return []
+    now, parts = fan.past[-1][0], []
+    for plan in fan.others:
+        if max(plan.so_far, plan.end) > scale.top:
+            continue
+        x, y = scale.place((now + 1) / 2, (plan.so_far + plan.end) / 2)
+        points = scale.line([(now, plan.so_far), (1.0, plan.end)])
+        parts.append(f'<polyline class="other" points="{points}"/>')
+        parts.append(
+            f'<text class="other-name" text-anchor="middle" x="{x:.1f}" y="{y - 6:.1f}">{escape(plan.name)}</text>'
+        )
+    return parts
+
+
+def _end(plan: OtherPlan) -> float:
+    return plan.end
 
 
 def _labels(fan: Fan, scale: _Scale) -> list[str]:

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from serving import spend
 from serving.api.dependencies import iso, time_ns
-from serving.dashboard.fan_chart import Fan, fan_chart
+from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
 from serving.dashboard.rendering import View, ViewDependency, moment, render
 from serving.estimate_service import Question
 from serving.forecasting import TooLittleHistoryError
@@ -19,6 +19,7 @@ router = APIRouter(include_in_schema=False)
 POINTS = 40
 PATHS = 400
 TOLERANCE_S = 10.0
+MOST_OTHERS = 2
 
 
 @router.get("/")
@@ -38,12 +39,14 @@ def spend_page(view: ViewDependency) -> Response:
         "budget": str(budget.amount) if budget else None,
         "estimate": None,
         "fan": [],
+        "other_plans": [],
         "refusal": None,
     }
     question = question_of(view, (view.plan.id,))
     try:
         values["estimate"], fan = view.platform.estimates.recent(question, TOLERANCE_S)
         values["fan"] = [{"at": iso(at), "quantiles": levels} for at, levels in fan]
+        values["other_plans"] = _other_plans(view)
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
@@ -62,6 +65,22 @@ def question_of(view: View, plans: tuple[str, ...]) -> Question:
     )
 
 
+def _other_plans(view: View) -> list[dict[str, str]]:
+    """What other plans of the same currency would cost; those that cannot be priced ahead are left out."""
+    plans = [plan for plan in view.platform.plans.values() if plan.id != view.plan.id]
+    rows: list[dict[str, str]] = []
+    for plan in plans:
+        if plan.currency != view.plan.currency or len(rows) == MOST_OTHERS:
+            continue
+        try:
+            document, _ = view.platform.estimates.recent(question_of(view, (plan.id,)), TOLERANCE_S)
+        except ValueError:
+            continue
+        one = document["estimates"][0]
+        rows.append({"plan": plan.id, "spend_so_far": one["spend_so_far"], "median": one["quantiles"]["0.5"]})
+    return rows
+
+
 def _past(view: View) -> spend.Growth:
     lengths = view.platform.settings.windows_s
     now_ns = view.platform.worker.closed_until_ns(lengths[0]) or time.time_ns()
@@ -78,7 +97,10 @@ def _fan(view: View, values: dict[str, Any]) -> Fan:
         ahead = [(share, {level: float(amount) for level, amount in levels.items()}) for share, levels in marks]
     budget = float(values["budget"]) if values["budget"] else None
     ends = (moment(iso(start_ns)), moment(iso(end_ns)))
-    return Fan(points, ahead, view.plan.currency, *ends, budget)
+    others = tuple(
+        OtherPlan(row["plan"], float(row["spend_so_far"]), float(row["median"])) for row in values["other_plans"]
+    )
+    return Fan(points, ahead, view.plan.currency, *ends, budget, others)
 
 
 def _share(moment_iso: str, start_ns: int, end_ns: int) -> float:

@@ -1,35 +1,25 @@
-"""The engine's thread: reads the log, steps, and commits state, sums and what hooks found in one transaction."""
+"""The engine's thread: reads the log, steps, and commits state, windows and what hooks found in one transaction."""
 
 from __future__ import annotations
 
-import json
 import logging
-import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from features.contracts import EventLog, LoggedBatch
-from features.sqlite_log import connect
-from features.windows import empty
 from serving.engine.hooks import WindowHook
-from serving.engine.step import EngineState, Outputs, step
-from serving.storage import window_table
-from serving.storage.erasure import ERASURES, last_erasure
+from serving.engine.state import EngineState
+from serving.engine.step import Outputs, Rules, step
+from serving.engine.store import EngineStore, ErasedError, FencedError
 
-_TABLE = "CREATE TABLE IF NOT EXISTS engine (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER, state TEXT)"
+_READ_BATCHES = 64
+_KEPT_REVISIONS = 1_024
 _logger = logging.getLogger(__name__)
-
-
-class FencedError(RuntimeError):
-    """Another worker has taken over this database; this one must stop writing."""
-
-
-class ErasedError(RuntimeError):
-    """What this step read may hold erased data; nothing of it was written."""
 
 
 class EngineWorker:
@@ -41,33 +31,46 @@ class EngineWorker:
     def __init__(
         self,
         log: EventLog,
-        database_path: Path,
+        store: EngineStore,
         windows_s: Sequence[int] = (1, 10, 60, 3600),
         lateness_s: float = 2.0,
         hooks: Sequence[WindowHook] = (),
         idle_s: float = 0.1,
         batch_limit: int = 512,
+        event_limit: int = 1_000_000,
+        baseline_window_s: int | None = None,
     ) -> None:
-        """``windows_s`` are lengths in seconds, each a multiple of the shortest; raises ValueError otherwise."""
-        self.windows_s = tuple(sorted(windows_s))
-        odd = [length for length in self.windows_s if length % self.windows_s[0]]
-        if odd:
-            raise ValueError(f"a window of {odd[0]} s is no multiple of the shortest, {self.windows_s[0]} s")
-        self._log, self._path, self._hooks = log, database_path, tuple(hooks)
-        self._lateness_ns = round(lateness_s * 1e9)
-        self._idle_s, self._batch_limit = idle_s, batch_limit
+        """``windows_s`` are lengths in seconds, each a multiple of the shortest; raises ValueError otherwise.
+
+        A step takes in at most ``batch_limit`` batches and stops reading at ``event_limit`` events. Baselines learn
+        windows of ``baseline_window_s``, by default the shortest.
+        """
+        lengths = tuple(sorted(windows_s))
+        self._rules = Rules(lengths, round(lateness_s * 1e9), baseline_window_s or lengths[0])
+        self._log, self._store, self._hooks = log, store, tuple(hooks)
+        self._idle_s, self._batch_limit, self._event_limit = idle_s, batch_limit, event_limit
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._epoch = 0
         self._erasure = 0
         self._state = EngineState()
         self._rate_per_s = 0.0
+        self._revisions: deque[tuple[int, int]] = deque(maxlen=_KEPT_REVISIONS)
         self.problem: str | None = None
+
+    @property
+    def windows_s(self) -> tuple[int, ...]:
+        """Lengths of the windows kept, in seconds."""
+        return self._rules.windows_s
+
+    @property
+    def state(self) -> EngineState:
+        """The state as it was last committed; it never changes, a later one takes its place."""
+        return self._state
 
     def start(self) -> None:
         """Take over the database and begin."""
-        connection = self._open()
-        self._thread = threading.Thread(target=self._run, args=(connection,), name="metercast-engine", daemon=True)
+        self.take_over()
+        self._thread = threading.Thread(target=self._run, name="metercast-engine", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -91,24 +94,20 @@ class EngineWorker:
         """End of the last closed window of a length, in Unix nanoseconds; 0 before the first."""
         return self._state.closed_until_ns.get(window_s, 0)
 
-    def _open(self) -> sqlite3.Connection:
-        connection = connect(self._path)
-        window_table.create(connection)
-        connection.execute(_TABLE)
-        connection.execute(ERASURES)
-        connection.execute("BEGIN IMMEDIATE")
-        row = connection.execute("SELECT epoch, state FROM engine").fetchone()
-        self._epoch = (row[0] if row else 0) + 1
-        self._state = _parse(row[1]) if row else EngineState()
-        connection.execute("REPLACE INTO engine VALUES (1, ?, ?)", (self._epoch, _dump(self._state)))
-        connection.execute("COMMIT")
-        return connection
+    def revisions(self) -> list[tuple[int, int]]:
+        """The last times that a closed window of the shortest length was revised: (number, window start in ns)."""
+        return list(self._revisions)
 
-    def _run(self, connection: sqlite3.Connection) -> None:
+    def take_over(self) -> None:
+        """Become the one worker of the database, with the state that is kept there."""
+        self._store.take_over()
+        self._state = EngineState.of(self._store.load())
+
+    def _run(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                events = self.advance(connection)
+                events = self.advance()
             except FencedError as error:
                 self.problem = str(error)
                 break
@@ -125,64 +124,57 @@ class EngineWorker:
             spent_s = max(time.monotonic() - started, 1e-6)
             weight = min(1.0, spent_s / 5.0)
             self._rate_per_s += weight * (events / spent_s - self._rate_per_s)
-        connection.close()
+        self._store.close()
 
-    def advance(self, connection: sqlite3.Connection) -> int:
+    def advance(self) -> int:
         """One step: read, compute, commit. Returns how many events it took in."""
-        erased = last_erasure(connection)  # before reading: a batch read before an erasure must not be counted after it
-        batches: list[LoggedBatch] = self._log.read(self._state.offset, self._batch_limit)
-        following, outputs = step(self._state, batches, self.windows_s, self._lateness_ns, time.time_ns())
-        if not batches and not outputs.closed:
+        self._forget_erased()  # before reading: a batch read before an erasure must not be counted after it
+        batches, is_end = self._read()
+        following, outputs = step(self._state, batches, self._rules, time.time_ns() if is_end else 0)
+        if not batches and not outputs.moved:
             return 0
-        connection.execute("BEGIN IMMEDIATE")
         try:
-            self._forget_erased(connection, erased)
-            self._write(connection, following, outputs)
-            connection.execute("COMMIT")
+            with self._store.transaction() as connection:
+                if self._store.last_erasure() != self._erasure:
+                    raise ErasedError("data were erased during this step; it is done again")
+                self._store.write(outputs.checkpoint)
+                self._show(following, outputs, connection)
         except BaseException:
-            connection.execute("ROLLBACK")
             for hook in self._hooks:
                 hook.rolled_back()
             raise
         self._state = following
+        for start_ns in np.unique(outputs.revised[self.windows_s[0]].starts_ns).tolist():
+            self._revisions.append((self._revisions[-1][0] + 1 if self._revisions else 1, start_ns))
         return outputs.events
 
-    def _forget_erased(self, connection: sqlite3.Connection, before_reading: int) -> None:
-        """Make hooks read their state again after an erasure; raises ErasedError when one came during this step."""
-        latest = last_erasure(connection)
-        if latest != before_reading:
-            raise ErasedError("data were erased during this step; it is done again")
-        if latest != self._erasure:
-            for hook in self._hooks:
-                hook.rolled_back()
-            self._erasure = latest
+    def _read(self) -> tuple[list[LoggedBatch], bool]:
+        """The batches of a step, and whether they are the last there are."""
+        batches: list[LoggedBatch] = []
+        events = 0
+        while len(batches) < self._batch_limit and events < self._event_limit:
+            wanted = min(_READ_BATCHES, self._batch_limit - len(batches))
+            found = self._log.read(batches[-1].offset if batches else self._state.offset, wanted)
+            batches += found
+            events += sum(one.batch.rows.num_rows for one in found)
+            if len(found) < wanted:
+                return batches, True
+        return batches, False
 
-    def _write(self, connection: sqlite3.Connection, following: EngineState, outputs: Outputs) -> None:
-        update = "UPDATE engine SET state = ? WHERE id = 1 AND epoch = ?"
-        if connection.execute(update, (_dump(following), self._epoch)).rowcount != 1:
-            raise FencedError("another engine has taken over this data directory; stop one of the two servers")
-        for window_s, sums in outputs.additions.items():
-            window_table.add(connection, window_s, sums)
-        for window_s, (start_ns, end_ns) in outputs.closed.items():
-            hooks = [hook for hook in self._hooks if hook.window_s == window_s]
-            rows = window_table.read(connection, window_s, start_ns, end_ns) if hooks else empty()
-            if not rows.is_empty():
-                for hook in hooks:
-                    hook.closed(window_s, rows, connection)
+    def _forget_erased(self) -> None:
+        """Read state anew after an erasure, and make hooks do so."""
+        latest = self._store.last_erasure()
+        if latest == self._erasure:
+            return
+        self._state = EngineState.of(self._store.load())
+        for hook in self._hooks:
+            hook.rolled_back()
+        self._erasure = latest
 
-
-def _dump(state: EngineState) -> str:
-    return json.dumps(
-        {
-            "offset": state.offset,
-            "watermark_ns": state.watermark_ns,
-            "closed_until_ns": {str(key): value for key, value in state.closed_until_ns.items()},
-            "late_events": state.late_events,
-        }
-    )
-
-
-def _parse(text: str) -> EngineState:
-    document = json.loads(text)
-    closed = {int(key): value for key, value in document["closed_until_ns"].items()}
-    return replace(EngineState(), **(document | {"closed_until_ns": closed}))
+    def _show(self, following: EngineState, outputs: Outputs, connection: Any) -> None:
+        for window_s in {hook.window_s for hook in self._hooks}:
+            if len(outputs.closed.get(window_s, ())):
+                rows = outputs.frame(following, window_s)
+                for hook in self._hooks:
+                    if hook.window_s == window_s:
+                        hook.closed(window_s, rows, connection)

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 
 from features.stored_rows import decode, encode
 from serving.storage.archive import Archive
+from serving.storage.window_erasure import erase_user, windows_of
 
 ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER, removed TEXT)"
 """One row an erasure, with counts and without the name; engines compare its id to notice that they must forget."""
 
 # Every place that holds a user's data: table, and the condition that finds it. A column for a user belongs here.
 _PLACES = (
-    ("windows", "user_id = :user"),
     ("anomalies", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
     ("budgets", "user_id = :user"),
@@ -50,6 +50,7 @@ def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = N
     try:
         removed = {"events": _erase_from_log(connection, user, found, until)}
         removed["archived_events"] = _erase_from_parts(connection, user, archive) if archive else 0
+        removed["windows"] = erase_user(connection, user)
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
         for table, condition in _present(connection, (("audit", _AUDIT),)):
@@ -86,6 +87,7 @@ def remaining(connection: sqlite3.Connection, user: str, archive: Archive | None
     counts["archived_events"] = (
         sum(archive.read(part).filter(pl.col("user_id") == user).height for part in parts) if archive else 0
     )
+    counts["windows"] = windows_of(connection, user)
     for table, condition in _present(connection, (*_PLACES, ("audit", _AUDIT))):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from features.stored_rows import CorruptBatchError, decode
+from features.stored_windows import WindowsReader
 from features.windows import SCHEMA, aggregate, empty, merge
-from serving.storage import window_table
 from serving.storage.archive import Archive
 from serving.storage.retention import kept_from_ns
 
@@ -74,13 +74,13 @@ def differences(connection: sqlite3.Connection, archive: Archive) -> dict[int, p
     connection.execute("BEGIN")
     try:
         row = connection.execute("SELECT state FROM engine").fetchone()
-        state: dict[str, Any] = json.loads(row[0]) if row else {"offset": 0, "closed_until_ns": {}}
+        state: dict[str, Any] = json.loads(row[0]) if row and row[0] else {"offset": 0, "closed_until_ns": {}}
         lengths = sorted(int(window_s) for window_s in state["closed_until_ns"])
         replayed = _replay(connection, archive, int(state["offset"]), lengths)
         found = {}
         for window_s in lengths:
             from_ns = kept_from_ns(connection, window_s)
-            kept = window_table.read(connection, window_s, from_ns, 2**63 - 1)
+            kept = WindowsReader().windows(connection, window_s, from_ns, 2**63 - 1)
             odd = _unequal(kept, replayed[window_s].filter(pl.col("window_start").cast(pl.Int64) >= from_ns))
             if odd.height:
                 found[window_s] = odd

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 
+from features.stored_windows import ROLLUP_S
+from serving.storage import window_table
+
 DAY_NS = 86_400 * 1_000_000_000
-HOUR_S = 3_600
 
 _TABLE = "CREATE TABLE IF NOT EXISTS retention (window_s INTEGER PRIMARY KEY, from_ns INTEGER NOT NULL)"
 
@@ -16,29 +18,28 @@ def engine_offset(connection: sqlite3.Connection) -> int:
     if not _exists(connection, "engine"):
         return 0
     row = connection.execute("SELECT state FROM engine").fetchone()
-    return int(json.loads(row[0])["offset"]) if row else 0
+    return int(json.loads(row[0])["offset"]) if row and row[0] else 0
 
 
 def drop_windows(connection: sqlite3.Connection, before_ns: int) -> int:
     """Drop windows shorter than an hour that start before a time; returns how many there were."""
     connection.execute(_TABLE)
-    before_ns -= before_ns % (HOUR_S * 1_000_000_000)
+    before_ns -= before_ns % (ROLLUP_S * 1_000_000_000)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        lengths = [row[0] for row in connection.execute("SELECT DISTINCT window_s FROM windows")]
-        short = [(length, before_ns) for length in lengths if length < HOUR_S]
+        lengths = [row[0] for row in connection.execute("SELECT DISTINCT window_s FROM window_chunks")]
+        short = [(length, before_ns) for length in lengths if length < ROLLUP_S]
         # The time is kept, so that a replay does not take dropped windows for lost ones.
         connection.executemany(
             "INSERT INTO retention VALUES (?, ?) ON CONFLICT DO UPDATE SET from_ns = max(from_ns, excluded.from_ns)",
             short,
         )
-        condition = "window_s < ? AND window_start_ns < ?"
-        dropped = connection.execute(f"DELETE FROM windows WHERE {condition}", (HOUR_S, before_ns)).rowcount  # noqa: S608
+        dropped = window_table.drop_before(connection, before_ns)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return int(dropped)
+    return dropped
 
 
 def kept_from_ns(connection: sqlite3.Connection, window_s: int) -> int:

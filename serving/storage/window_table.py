@@ -1,105 +1,116 @@
-"""The table of windows: sums are added to it, and read back as frames."""
+"""Writes windows in the form that `features.stored_windows` reads: chunks that are merged, and hours as rows."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
+from zlib import crc32
 
+import numpy as np
 import polars as pl
 
-from features.windows import KEYS, SCHEMA
+from features.stored_windows import ROLLUP_S, SUMMED, next_number
+from features.window_rows import AMOUNTS, COUNTS, GRID, WindowRows, merged
+from features.windows import KEYS
 
-TABLE = """
-CREATE TABLE IF NOT EXISTS windows (
-    window_s INTEGER NOT NULL,
-    window_start_ns INTEGER NOT NULL,
-    user_id TEXT NOT NULL,
-    operation_id TEXT NOT NULL,
-    micro_operation_type TEXT NOT NULL,
-    meter TEXT NOT NULL,
-    events INTEGER NOT NULL,
-    cpu_cycles INTEGER NOT NULL,
-    memory_bytes INTEGER NOT NULL,
-    network_bytes INTEGER NOT NULL,
-    disk_bytes INTEGER NOT NULL,
-    execution_time_ms REAL NOT NULL,
-    units REAL NOT NULL,
-    PRIMARY KEY (window_s, window_start_ns, user_id, operation_id, micro_operation_type, meter)
-) WITHOUT ROWID
-"""
-# One user's hours without reading everyone's, and the list of users without reading all windows.
-INDEX = "CREATE INDEX IF NOT EXISTS windows_by_user ON windows (user_id, window_s, window_start_ns)"
-# Rounding on the grid of features.windows keeps the sums the same whatever the batches were.
-_ADD = """
-INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET
-    events = events + excluded.events,
-    cpu_cycles = cpu_cycles + excluded.cpu_cycles,
-    memory_bytes = memory_bytes + excluded.memory_bytes,
-    network_bytes = network_bytes + excluded.network_bytes,
-    disk_bytes = disk_bytes + excluded.disk_bytes,
-    execution_time_ms = round(execution_time_ms + excluded.execution_time_ms, 6),
-    units = round(units + excluded.units, 6)
-"""
-_AMOUNTS = {name: kind for name, kind in SCHEMA.items() if name != "window_start" and name not in KEYS}
-_COLUMNS = ("window_start_ns", *(name for name in SCHEMA if name != "window_start"))
+SHARDS = 16
+"""Users are spread over so many shards; a database keeps the number it was made with in its rows."""
+
+_MERGE_AT, _ROLL_UP_AT = 32, 24
+_MOST_WINDOWS = 250_000
+_MARK = ", ".join("?" for _ in range(3 + len(SUMMED)))
+_ADD = f"""
+INSERT INTO rollups (window_s, window_start_ns, series_id, {", ".join(SUMMED)}) VALUES ({_MARK})
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMMED)}
+"""  # noqa: S608
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Make the table and its index where they are missing."""
-    connection.execute(TABLE)
-    connection.execute(INDEX)
+def shard_of(user: str) -> int:
+    """The shard of a user: CRC-32 of the UTF-8, the same on every machine; all series of a user are in one."""
+    return crc32(user.encode()) % SHARDS
 
 
-def users(connection: sqlite3.Connection) -> list[str]:
-    """Everyone who has a window, sorted; the index is read once a user, not once a window."""
-    query = """
-        WITH RECURSIVE known (user) AS (
-            SELECT min(user_id) FROM windows
-            UNION ALL
-            SELECT (SELECT min(user_id) FROM windows WHERE user_id > user) FROM known WHERE user IS NOT NULL
-        )
-        SELECT user FROM known WHERE user IS NOT NULL
-    """
-    return [str(row[0]) for row in connection.execute(query)]
+def add_series(connection: sqlite3.Connection, rows: Iterable[tuple[int, int, str, str, str, str]]) -> None:
+    """Enter series: (number, shard, and the key), inside the caller's transaction."""
+    connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+
+def keep_open(connection: sqlite3.Connection, window_s: int, rows: WindowRows, replaces: bool) -> None:
+    """Add to the open windows of one length, or replace them, inside the caller's transaction."""
+    if replaces:
+        connection.execute("DELETE FROM open_windows WHERE window_s = ?", (window_s,))
+    if len(rows):
+        connection.execute("INSERT INTO open_windows (window_s, body) VALUES (?, ?)", (window_s, rows.encode()))
+
+
+def keep_closed(connection: sqlite3.Connection, window_s: int, shard: int, rows: WindowRows) -> None:
+    """Add to the closed windows of a shard, inside the caller's transaction; merges or rolls up what has gathered."""
+    if not len(rows):
+        return
+    _insert(connection, window_s, shard, rows, is_merged=len(rows) > _MOST_WINDOWS)
+    mine = "window_s = ? AND shard = ? AND is_merged = 0"
+    count = connection.execute(f"SELECT count(*) FROM window_chunks WHERE {mine}", (window_s, shard)).fetchone()[0]  # noqa: S608
+    if count < (_ROLL_UP_AT if window_s >= ROLLUP_S else _MERGE_AT):
+        return
+    bodies = connection.execute(f"SELECT body FROM window_chunks WHERE {mine}", (window_s, shard)).fetchall()  # noqa: S608
+    total = merged([WindowRows.decode(body) for (body,) in bodies], window_s * 1_000_000_000)
+    connection.execute(f"DELETE FROM window_chunks WHERE {mine}", (window_s, shard))  # noqa: S608
+    if window_s >= ROLLUP_S:
+        roll_up(connection, window_s, total)
+    else:
+        _insert(connection, window_s, shard, total, is_merged=True)
+
+
+def roll_up(connection: sqlite3.Connection, window_s: int, rows: WindowRows) -> None:
+    """Add windows to the rollups, series by series, inside the caller's transaction."""
+    order = np.lexsort((rows.starts_ns, rows.series))
+    columns = [rows.starts_ns, rows.series, *rows.counts, *rows.amounts]
+    lists = [column[order].tolist() for column in columns]
+    connection.executemany(_ADD, zip([window_s] * len(rows), *lists, strict=True))
+
+
+def _insert(connection: sqlite3.Connection, window_s: int, shard: int, rows: WindowRows, is_merged: bool) -> None:
+    connection.execute(
+        "INSERT INTO window_chunks (window_s, shard, is_merged, first_ns, last_ns, windows, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            window_s,
+            shard,
+            int(is_merged),
+            int(rows.starts_ns.min()),
+            int(rows.starts_ns.max()),
+            len(rows),
+            rows.encode(),
+        ),
+    )
 
 
 def add(connection: sqlite3.Connection, window_s: int, sums: pl.DataFrame) -> None:
-    """Add sums (columns of `features.windows.SCHEMA`) to the windows of one length, inside the caller's transaction."""
-    rows = sums.with_columns(pl.col("window_start").cast(pl.Int64)).select(*SCHEMA).iter_rows()
-    connection.executemany(_ADD, ((window_s, *row) for row in rows))
-
-
-def totals(
-    connection: sqlite3.Connection, window_s: int, start_ns: int, end_ns: int, user: str | None = None
-) -> pl.DataFrame:
-    """Sums of the windows of one length that start in [start_ns, end_ns), one row a key of `features.windows`."""
-    amounts = [f"sum({name})" if kind != pl.Float64() else f"round(sum({name}), 6)" for name, kind in _AMOUNTS.items()]
-    mine = "" if user is None else " AND user_id = ?"
-    query = (
-        f"SELECT {', '.join(KEYS)}, {', '.join(amounts)} FROM windows WHERE window_s = ? "  # noqa: S608
-        f"AND window_start_ns >= ? AND window_start_ns < ?{mine} GROUP BY {', '.join(KEYS)}"
+    """Add windows (columns of `features.windows.SCHEMA`) from elsewhere, inside the caller's transaction."""
+    query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
+    known = {tuple(key): number for number, *key in connection.execute(query)}
+    following = next_number(connection)
+    new = [key for key in sums.select(KEYS).unique(maintain_order=True).iter_rows() if key not in known]
+    known |= {key: following + place for place, key in enumerate(new)}
+    add_series(connection, ((known[key], shard_of(key[0]), *key) for key in new))
+    rows = WindowRows(
+        sums["window_start"].cast(pl.Int64).to_numpy(),
+        np.array([known[key] for key in sums.select(KEYS).iter_rows()], np.int32),
+        np.stack([sums[name].to_numpy() for name in COUNTS]),
+        np.rint(np.stack([sums[name].to_numpy() for name in AMOUNTS]) * GRID),
     )
-    values = (window_s, start_ns, end_ns) + (() if user is None else (user,))
-    schema = {name: SCHEMA[name] for name in KEYS} | _AMOUNTS
-    return pl.DataFrame(connection.execute(query, values).fetchall(), schema=schema, orient="row")
+    if window_s >= ROLLUP_S:
+        roll_up(connection, window_s, rows)
+        return
+    shards = sums["user_id"].map_elements(shard_of, pl.Int64).to_numpy()
+    for shard in np.unique(shards).tolist():
+        keep_closed(connection, window_s, shard, rows.take(shards == shard))
 
 
-def read(
-    connection: sqlite3.Connection, window_s: int, start_ns: int, end_ns: int, filters: Iterable[tuple[str, Any]] = ()
-) -> pl.DataFrame:
-    """Windows of one length that start in [start_ns, end_ns), in time order; filters are (column, value) pairs."""
-    kept = [(column, value) for column, value in filters if value is not None]
-    unknown = [column for column, _ in kept if column not in SCHEMA]
-    if unknown:
-        raise ValueError(f"windows have no column {unknown[0]!r}")
-    where = "".join(f" AND {column} = ?" for column, _ in kept)
-    query = (
-        f"SELECT {', '.join(_COLUMNS)} FROM windows WHERE window_s = ? AND window_start_ns >= ? "  # noqa: S608
-        f"AND window_start_ns < ?{where} ORDER BY window_start_ns"
-    )
-    rows = connection.execute(query, (window_s, start_ns, end_ns, *(value for _, value in kept))).fetchall()
-    schema = {"window_start": pl.Int64()} | {name: kind for name, kind in SCHEMA.items() if name != "window_start"}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(pl.col("window_start").cast(SCHEMA["window_start"]))
+def drop_before(connection: sqlite3.Connection, before_ns: int) -> int:
+    """Drop chunks of short windows that all start before a time, inside the caller's transaction; how many windows."""
+    old = "window_s < ? AND last_ns < ?"
+    values = (ROLLUP_S, before_ns)
+    count = connection.execute(f"SELECT coalesce(sum(windows), 0) FROM window_chunks WHERE {old}", values).fetchone()[0]  # noqa: S608
+    connection.execute(f"DELETE FROM window_chunks WHERE {old}", values)  # noqa: S608
+    return int(count)

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from features.stored_windows import create
+from features.windows import KEYS, SCHEMA
 from serving.storage import window_table
 
 HOUR_NS = 3_600_000_000_000
@@ -28,25 +31,28 @@ def fill(path: Path, users: int, days: int) -> int:
     """Hours of usage with a daily and a weekly rhythm up to now; returns the number of windows."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode = WAL")
-    window_table.create(connection)
+    create(connection)
     now_ns = time.time_ns() // HOUR_NS * HOUR_NS
     hours = np.arange(days * 24)
     rng = np.random.default_rng(7)
     rhythm = 1.2 + np.sin(hours / 24 * 2 * np.pi) + 0.3 * (hours // 24 % 7 < 5)
     load = rng.lognormal(0.0, 0.6, users)
-    insert = f"INSERT INTO windows VALUES ({', '.join('?' * 13)})"
-    for hour in hours:  # in the order of the primary key
-        start = int(now_ns - (len(hours) - hour) * HOUR_NS)
-        used = (rhythm[hour] * load * rng.gamma(4.0, 0.25, users)).tolist()
-        rows = [
-            (3600, start, f"user{user:04d}", operation, micro, meter, 9, int(used[user] * 1e9), 0, 50_000, 20_000, 9.5,
-             float(round(used[user] * 40)) if meter else 0.0)
-            for user in range(users)
-            for operation, micro, meter in PARTS
-        ]  # fmt: skip
-        connection.executemany(insert, rows)
+    keys = [(f"user{user:04d}", *part) for user in range(users) for part in PARTS]
+    for hour in hours:
+        used = rhythm[hour] * load * rng.gamma(4.0, 0.25, users)
+        of_part = np.repeat(used, len(PARTS))
+        columns = {name: [key[place] for key in keys] for place, name in enumerate(KEYS)} | {
+            "cpu_cycles": (of_part * 1e9).astype(np.int64),
+            "units": np.round(of_part * 40) * np.array([bool(key[3]) for key in keys]),
+        }
+        start = pl.lit(int(now_ns - (len(hours) - hour) * HOUR_NS)).cast(SCHEMA["window_start"])
+        same = {"events": 9, "memory_bytes": 0, "network_bytes": 50_000, "disk_bytes": 20_000, "execution_time_ms": 9.5}
+        frame = pl.DataFrame(columns).with_columns(
+            start.alias("window_start"), **{k: pl.lit(v) for k, v in same.items()}
+        )
+        window_table.add(connection, 3600, frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()))
     connection.commit()
-    count = int(connection.execute("SELECT count(*) FROM windows").fetchone()[0])
+    count = int(connection.execute("SELECT count(*) FROM rollups").fetchone()[0])
     connection.close()
     return count
 

@@ -13,6 +13,7 @@ from metercast.event import BATCH_MEDIA_TYPE
 from features.sqlite_log import SqliteEventLog
 from serving.engine.worker import EngineWorker
 from serving.ingest.bodies import ARROW_MEDIA_TYPE, Limits, parse
+from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 BATCHES, ROWS = 100, 100
 
@@ -56,10 +57,10 @@ def main() -> None:
         started = time.process_time()
         log.append(batches)
         log_s = time.process_time() - started
-        worker = EngineWorker(log, Path(directory) / "m.db")
-        connection = worker._open()
+        worker = EngineWorker(log, SqliteEngineStore(Path(directory) / "m.db"))
+        worker.take_over()
         started = time.process_time()
-        while worker.advance(connection):
+        while worker.advance():
             pass
         engine_s = time.process_time() - started
     figures = {

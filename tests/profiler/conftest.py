@@ -85,6 +85,7 @@ def metered(request, tmp_path):
             env=environment(**{"METERCAST_ENGINE": request.param, "METERCAST_CPU_BUDGET": "1"} | env),
         )
         assert process.returncode == code, process.stderr
+        assert "not intercepted" not in process.stderr
         return Run(process, batches, request.param)
 
     return run

@@ -5,9 +5,12 @@ import http.client
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 
 import pytest
+
+from .conftest import environment
 
 
 def test_files_are_counted_to_the_byte(metered):
@@ -243,30 +246,6 @@ def test_peers_that_are_not_metered_agree(metered, tmp_path):
     assert http.client.HTTPConnection  # the metered program used its own, not this process's
 
 
-BELOW = """
-import ctypes, os, sys
-import numpy
-from metercast import operation
-with operation("save"):
-    numpy.zeros(10_000).tofile("n")
-with operation("load"):
-    numpy.fromfile("n")
-libc = ctypes.CDLL(None)
-with operation("ctypes"):
-    descriptor = os.open("c", os.O_WRONLY | os.O_CREAT)
-    os.close(descriptor)
-"""
-
-
-def test_c_libraries_are_seen_by_the_compiled_engine(metered):
-    """NumPy writes through C's own files, which only the compiled engine sees."""
-    pytest.importorskip("numpy")
-    run = metered(BELOW)
-    if run.engine == "compiled":
-        assert run.total("diskBytes", "save", "DISK_WRITE") == 80_000
-        assert run.total("diskBytes", "load", "DISK_READ") == 80_000
-
-
 TLS = """
 import socket, ssl, sys, threading
 from metercast import operation
@@ -333,3 +312,14 @@ def test_tls_counts_the_wire_with_the_compiled_engine(metered, tmp_path):
     else:
         assert sent == 1000
         assert run.total("networkBytes", "tls", "NETWORK_RECEIVE") == 10
+
+
+def test_a_library_of_an_unknown_version_is_left_alone(tmp_path):
+    """A hook that does not fit what it finds never stops the program; that its area is not seen is told."""
+    (tmp_path / "uvloop.py").write_text("version = 'of tomorrow'\n")
+    script = tmp_path / "p.py"
+    script.write_text("import uvloop; print(uvloop.version)")
+    command = [sys.executable, "-m", "metercast.command", "run", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True, cwd=tmp_path)
+    assert done.stdout == "of tomorrow\n"
+    assert "not intercepted, of a version unknown here: uvloop" in done.stderr

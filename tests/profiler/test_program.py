@@ -286,7 +286,7 @@ print(runs)
     runs = int(run.output)
     assert run.total("units", "count", "CUSTOM") == 5 * runs
     assert run.total("units", "count", "CPU_INSTRUCTION") == runs
-    assert run.total("events", "count") < runs
+    assert run.total("events", "count") < 2 * runs  # each run would be two events
     changes = [event for event in run.events if event["meter"] == "detail_changes"]
     assert changes
     assert changes[0]["source"].startswith("detail: totals")

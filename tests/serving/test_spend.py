@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from features.stored_windows import create
 from features.windows import SCHEMA
 from serving import spend
 from serving.plan_files import load_plan, load_plans
@@ -56,7 +57,7 @@ def history(tmp_path: Path) -> Iterator[History]:
     schema = SCHEMA | {"window_start": pl.Int64()}
     frame = pl.DataFrame(rows, schema=schema).with_columns(pl.col("window_start").cast(SCHEMA["window_start"]))
     connection = sqlite3.connect(tmp_path / "metercast.db")
-    window_table.create(connection)
+    create(connection)
     window_table.add(connection, 3600, frame)
     connection.commit()
     connection.close()

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from features.sqlite_log import SqliteEventLog
 from models.bundle import load
 from serving.champion import ChampionWatch
-from serving.engine.worker import EngineWorker
 from tests.features.events import batch, event
+from tests.serving.engines import caught_up
 from training.commands.promote import main as promote
 from training.commands.train import main as train
 
@@ -41,10 +41,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for user in ("ada", "bo")
     ]
     log.append([batch(events)])
-    worker = EngineWorker(log, path / "metercast.db")
-    connection = worker._open()
-    while worker.advance(connection):
-        pass
+    caught_up(log, path / "metercast.db")
     (path / "train.yaml").write_text(CONFIG)
     return path
 

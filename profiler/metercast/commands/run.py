@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 
-from metercast import runtime
+from metercast import hooks, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,19 +103,25 @@ def _execute(module: str | None, program: list[str]) -> int:
 
 
 def _find_script(name: str) -> str:
-    """A file, or a Python command on PATH (as gunicorn or uvicorn)."""
+    """A file, or a Python command (as gunicorn or uvicorn) on PATH or beside this interpreter."""
     if os.path.exists(name):
         return name
-    found = shutil.which(name)
-    if found is not None:
-        with open(found, "rb") as file:
-            if b"python" in file.readline():
-                return found
+    for path in (None, os.path.dirname(sys.executable)):
+        found = shutil.which(name, path=path)
+        if found is not None and _is_python(found):
+            return found
     print(
         f"metercast run: no script {name!r}, nor a Python command of that name on PATH. Check the path.",
         file=sys.stderr,
     )
     raise SystemExit(2)
+
+
+def _is_python(path: str) -> bool:
+    """Whether its first line names Python, or its second does, as pip writes it where the path of Python is long."""
+    with open(path, "rb") as file:
+        first, second = file.readline(), file.readline()
+    return b"python" in first or (first.startswith(b"#!/bin/sh") and b"exec" in second and b"python" in second)
 
 
 def _exit_code(end: SystemExit) -> int:
@@ -160,6 +166,8 @@ def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
             from metercast.ledger import table
 
             print(f"\nmetercast: the dearest operations of this run\n\n{table(rows)}", file=sys.stderr)
+    for area in hooks.problems:
+        print(f"metercast: not intercepted, of a version unknown here: {area}", file=sys.stderr)
     problem = shipper.problem or (shipper.delivery.last_problem if shipper.delivery is not None else "")
     if shipper.lost:
         print(

@@ -27,6 +27,8 @@ HOOKS = (
     ("anyio._backends._asyncio", "metercast.hooks.anyio_threads", "install"),
     ("multiprocessing.spawn", "metercast.hooks.spawn", "install"),
     ("uvloop", "metercast.hooks.uvloop", "install"),
+    ("ctypes", "metercast.hooks.libraries", "install_ctypes"),
+    ("cffi.api", "metercast.hooks.libraries", "install_cffi"),
     ("starlette.applications", "metercast.hooks.asgi", "install_application"),
     ("starlette.routing", "metercast.hooks.asgi", "install_routes"),
     ("fastapi.routing", "metercast.hooks.asgi", "install_fastapi_routes"),
@@ -38,6 +40,9 @@ HOOKS = (
 
 BYTES = ("io", "socket", "ssl", "sqlite3.dbapi2")
 """Areas whose hooks count bytes; the compiled engine sees these below, where they cross to the kernel."""
+
+problems: list[str] = []
+"""Areas that could not be patched, each with the reason; what happens there is not seen, and the program goes on."""
 
 _installed = False
 
@@ -73,6 +78,9 @@ def _intercept_after_loading(engine: Engine) -> None:
 
 def _patcher(hook: str, function: str, engine: Engine) -> Callable[[ModuleType], None]:
     def patch(module: ModuleType) -> None:
-        getattr(import_module(hook), function)(module, engine)
+        try:
+            getattr(import_module(hook), function)(module, engine)
+        except Exception as error:  # a library of another version than those known here
+            problems.append(f"{module.__name__}: {type(error).__name__}: {error}")
 
     return patch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metercast.operations import operation
-from metercast.routes import route_of_path
+from metercast.routes import route_of_path, served
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,12 @@ def install(server: ModuleType, engine: Engine) -> None:
         def do() -> None:
             delattr(self, f"do_{self.command}")
             with operation(name, user):
-                method()
-                self.wfile.flush()
+                token = served.set(engine.current.get())
+                try:
+                    method()
+                    self.wfile.flush()
+                finally:
+                    served.reset(token)
 
         setattr(self, f"do_{self.command}", do)
         return parsed

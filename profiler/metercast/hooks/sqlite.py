@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from contextlib import suppress
 
 from metercast.engine import CODE
+from metercast.hooks.sqlite_blobs import MOVING, Blob, blob_opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ _clock = time.perf_counter_ns
 _OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
 # Connection.execute and its kin are made anew from the cursor's, which are counted.
 _SHORTCUTS = ("execute", "executemany", "executescript")
-_OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup")
+_OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serialize", "deserialize", "blobopen")
 
 
 class IoCounters(threading.local):
@@ -60,31 +63,46 @@ def install(dbapi2: Any, engine: Engine) -> None:
     counters = IoCounters()
     pread = getattr(os.pread, "__wrapped__", os.pread)
     wrap = _wrapper(engine, counters, pread)
-    cursor_class = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
-    connection_classes: dict[type, type] = {}
-    connect = dbapi2.connect
+    counted = _counting_connections(dbapi2, wrap)
+    connect = wrap(dbapi2.connect)  # opening a database reads its header
 
-    def counting_connection(factory: type) -> type:
-        known = connection_classes.get(factory)
+    def connecting(*args: Any, **kwargs: Any) -> Any:
+        factory = kwargs.get("factory") or (args[5] if len(args) > 5 else dbapi2.Connection)
+        if isinstance(factory, type):
+            factory = counted(factory)
+        if len(args) > 5:
+            return connect(*args[:5], factory, *args[6:], **kwargs)
+        return connect(*args, **kwargs | {"factory": factory})
+
+    connecting.__doc__ = connect.__doc__
+    dbapi2.connect = sqlite3.connect = connecting
+
+
+def _counting_connections(dbapi2: Any, wrap: Callable[[Any], Any]) -> Callable[[type], type]:
+    """What makes the counting class of a class of connections, each once."""
+    cursor_class = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
+    cursor_class.__del__ = _closing(dbapi2.Error)  # type: ignore[attr-defined]
+    blob_class = _counting(Blob, MOVING, wrap)
+    classes: dict[type, type] = {}
+
+    def counted(factory: type) -> type:
+        known = classes.get(factory)
         if known is None:
             factory_cursor = factory.cursor  # type: ignore[attr-defined]
-            known = connection_classes[factory] = _counting(factory, _OF_CONNECTION, wrap)
+            known = classes[factory] = _counting(factory, _OF_CONNECTION, wrap)
 
             def cursor(self: Any, factory: Any = cursor_class) -> Any:
                 return factory_cursor(self, factory)
 
             known.cursor = cursor  # type: ignore[attr-defined]
+            known.blobopen = blob_opener(known.blobopen, blob_class)  # type: ignore[attr-defined]
             for name in _SHORTCUTS:
                 setattr(known, name, _shortcut(name))
+            if sys.version_info < (3, 13):  # later ones warn of a connection that is not closed, and are to go on so
+                known.__del__ = _closing(dbapi2.Error)  # type: ignore[attr-defined]
         return known
 
-    def connecting(*args: Any, **kwargs: Any) -> Any:
-        factory = kwargs.pop("factory", None) or (args[5] if len(args) > 5 else dbapi2.Connection)
-        kwargs["factory"] = counting_connection(factory) if isinstance(factory, type) else factory
-        return connect(*args[:5], **kwargs)
-
-    connecting.__doc__ = connect.__doc__
-    dbapi2.connect = sqlite3.connect = connecting
+    return counted
 
 
 def _counting(base: type, names: tuple[str, ...], wrap: Callable[[Any], Any]) -> type:
@@ -100,17 +118,27 @@ def _shortcut(name: str) -> Callable[..., Any]:
     return call
 
 
+def _closing(errors: type[Exception]) -> Callable[[Any], None]:
+    """Ends a statement or a connection that nobody closed: SQLite finishes its writing then."""
+
+    def finish(self: Any) -> None:
+        with suppress(errors, AttributeError):  # of another thread, or never set up
+            self.close()
+
+    return finish
+
+
 def _wrapper(engine: Engine, counters: IoCounters, pread: Any) -> Callable[[Any], Any]:
     active, after = engine.current.get, engine.after_call
 
     def wrap(original: Any) -> Any:
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             if active() is None:
-                return original(self, *args, **kwargs)
+                return original(*args, **kwargs)
             read_before, written_before = counters.read(pread)
             started_ns = _clock()
             try:
-                return original(self, *args, **kwargs)
+                return original(*args, **kwargs)
             finally:
                 read_after, written_after = counters.read(pread)
                 if written_after != written_before:

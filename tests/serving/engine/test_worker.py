@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -15,18 +14,13 @@ from polars.testing import assert_frame_equal
 
 from features.sqlite_log import SqliteEventLog
 from features.windows import aggregate
-from serving.engine.worker import EngineWorker, FencedError
+from serving.engine.store import FencedError
+from serving.engine.worker import EngineWorker
 from serving.storage.history import History
 from tests.features.events import batch, event
+from tests.serving.engines import caught_up, engine
 
 SECOND = 1_000_000_000
-
-
-def _drain(worker: EngineWorker) -> sqlite3.Connection:
-    connection = worker._open()
-    while worker.advance(connection):
-        pass
-    return connection
 
 
 class Watcher:
@@ -65,9 +59,8 @@ def test_batches_and_restarts_do_not_matter(
     edges = sorted({0, len(events), *[cut for cut in cuts if cut < len(events)]})
     for sequence, (start, end) in enumerate(itertools.pairwise(edges)):
         log.append([batch(events[start:end], sequence)])
-        worker = EngineWorker(log, path, (1, 10), batch_limit=limit)
-        worker.advance(worker._open())
-    _drain(EngineWorker(log, path, (1, 10)))
+        engine(log, path, (1, 10), batch_limit=limit).advance()
+    caught_up(log, path, (1, 10))
     whole = pl.DataFrame(pl.from_arrow(batch(events).rows))
     for window_s in (1, 10):
         found = History(path).windows(window_s, 0, 2**62)
@@ -78,7 +71,7 @@ def test_hooks_see_each_closed_window_once(tmp_path: Path) -> None:
     """Closed windows reach the hooks whole, in one go."""
     log, hook = SqliteEventLog(tmp_path / "m.db"), Watcher()
     log.append([batch([event(-30.0), event(-30.2), event(-25.0)], 1)])
-    _drain(EngineWorker(log, tmp_path / "m.db", (1, 10), hooks=[hook]))
+    caught_up(log, tmp_path / "m.db", (1, 10), hooks=[hook])
     seen = pl.concat(hook.rows)
     assert seen["events"].sum() == 3
     assert seen["window_start"].is_unique().all()
@@ -88,14 +81,13 @@ def test_a_failing_hook_undoes_the_step(tmp_path: Path) -> None:
     """State, sums and what hooks wrote commit together or not at all."""
     log, hook = SqliteEventLog(tmp_path / "m.db"), Watcher()
     log.append([batch([event(-30.0)], 1)])
-    worker = EngineWorker(log, tmp_path / "m.db", (1, 10), hooks=[hook])
-    connection = worker._open()
+    worker = engine(log, tmp_path / "m.db", (1, 10), hooks=[hook])
     hook.fails = 1
     with pytest.raises(RuntimeError, match="hook failed"):
-        worker.advance(connection)
+        worker.advance()
     assert hook.undone == 1
     assert History(tmp_path / "m.db").windows(1, 0, 2**62).is_empty()
-    worker.advance(connection)
+    worker.advance()
     assert History(tmp_path / "m.db").windows(1, 0, 2**62)["events"].sum() == 1
 
 
@@ -103,10 +95,9 @@ def test_late_events_revise_a_closed_window(tmp_path: Path) -> None:
     """Usage that comes after its window closed is added, and counted as late."""
     log = SqliteEventLog(tmp_path / "m.db")
     log.append([batch([event(-30.0, cpuCycles=1)], 1)])
-    worker = EngineWorker(log, tmp_path / "m.db", (1, 10))
-    connection = _drain(worker)
+    worker = caught_up(log, tmp_path / "m.db", (1, 10))
     log.append([batch([event(-30.0, cpuCycles=2)], 2)])
-    worker.advance(connection)
+    worker.advance()
     assert History(tmp_path / "m.db").windows(1, 0, 2**62)["cpu_cycles"].to_list() == [3]
     assert worker.status()["late_events"] == 1
 
@@ -114,16 +105,15 @@ def test_late_events_revise_a_closed_window(tmp_path: Path) -> None:
 def test_a_worker_that_was_replaced_cannot_write(tmp_path: Path) -> None:
     """Two servers on one data directory do not both count."""
     log = SqliteEventLog(tmp_path / "m.db")
-    stale = EngineWorker(log, tmp_path / "m.db")
-    connection: Any = stale._open()
-    EngineWorker(log, tmp_path / "m.db")._open()
+    stale = engine(log, tmp_path / "m.db")
+    engine(log, tmp_path / "m.db")
     log.append([batch([event(-30.0)], 1)])
     with pytest.raises(FencedError, match="stop one"):
-        stale.advance(connection)
+        stale.advance()
     assert History(tmp_path / "m.db").windows(1, 0, 2**62).is_empty()
 
 
 def test_window_lengths_must_fit() -> None:
     """Lengths that do not nest are refused with the value."""
     with pytest.raises(ValueError, match="15 s"):
-        EngineWorker(None, Path("x"), (10, 15))  # type: ignore[arg-type]
+        EngineWorker(None, None, (10, 15))  # type: ignore[arg-type]

@@ -19,10 +19,11 @@ from serving.alerts.hook import DetectionHook
 from serving.budgets import BudgetStore
 from serving.commands.erase import main
 from serving.commands.log import main as log_main
-from serving.engine.worker import EngineWorker, ErasedError
+from serving.engine.store import ErasedError
 from serving.storage.erasure import erase
 from serving.storage.history import History
 from tests.features.events import batch, event
+from tests.serving.engines import caught_up, engine
 
 PERSON = "person-4711@example.org"
 
@@ -32,20 +33,13 @@ def _mixed(sequence: int, at_s: float = -30.0) -> Any:
     return batch([event(at_s, user=PERSON, **run), event(at_s, user="globex", **run)], sequence)
 
 
-def _advance(worker: EngineWorker) -> sqlite3.Connection:
-    connection = worker._open()
-    while worker.advance(connection):
-        pass
-    return connection
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Two users' usage, read by the engine with its detectors; the person also has a budget and a key."""
     path = tmp_path / "metercast.db"
     log = SqliteEventLog(path)
     log.append([_mixed(1), batch([event(-20.0, user=PERSON)], 2), batch([event(-20.0, user="globex")], 3)])
-    _advance(EngineWorker(log, path, (1, 10), hooks=[DetectionHook(1)])).close()
+    caught_up(log, path, (1, 10), hooks=[DetectionHook(1)])
     log.close()
     keys, audit, budgets = KeyStore(path), AuditLog(path), BudgetStore(path)
     keys.create("theirs", ["usage:read"], PERSON)
@@ -124,11 +118,10 @@ def test_a_running_engine_forgets(tmp_path: Path) -> None:
 
     log = ErasingLog(path)
     log.append([_mixed(1)])
-    worker = EngineWorker(log, path, (1, 10), hooks=[Hook()])
-    connection = worker._open()
+    worker = engine(log, path, (1, 10), hooks=[Hook()])
     with pytest.raises(ErasedError):
-        worker.advance(connection)
+        worker.advance()
     assert History(path).windows(1, 0, 2**62).is_empty()
-    worker.advance(connection)
+    worker.advance()
     assert forgotten
     assert History(path).windows(1, 0, 2**62)["user_id"].to_list() == ["globex"]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from features.sqlite_log import SqliteEventLog
+from features.sqlite_log import SqliteEventLog, connect
+from features.window_rows import WindowRows
 from serving.commands.log import main
-from serving.engine.worker import EngineWorker
+from serving.storage.window_table import shard_of
 from tests.features.events import batch, event
+from tests.serving.engines import caught_up
 
 
 @pytest.fixture
@@ -21,11 +25,7 @@ def data(tmp_path: Path) -> Path:
     log = SqliteEventLog(tmp_path / "metercast.db")
     log.append([batch([event(-30.0, cpuCycles=5)], 1), batch([event(-29.0, executionTimeMs=0.25)] * 2, 2)])
     log.append([batch([event(-20.0, user="bob")], 4)])
-    worker = EngineWorker(log, tmp_path / "metercast.db", (1, 10))
-    connection = worker._open()
-    while worker.advance(connection):
-        pass
-    connection.close()
+    caught_up(log, tmp_path / "metercast.db", (1, 10))
     log.close()
     return tmp_path
 
@@ -70,10 +70,16 @@ def test_windows_equal_a_replay(data: Path, capsys: pytest.CaptureFixture[str]) 
     assert _run(data, capsys, "replay") == (0, {"different_windows": 0, "differences": []})
 
 
-@pytest.mark.parametrize("change", ["UPDATE windows SET cpu_cycles = cpu_cycles + 1", "DELETE FROM windows"])
+@pytest.mark.parametrize("change", ["changed", "missing"])
 def test_a_wrong_window_is_found(data: Path, capsys: pytest.CaptureFixture[str], change: str) -> None:
     """A window that was changed or is missing is shown with what it should be."""
-    _execute(data, f"{change} WHERE window_s = 10 AND user_id = 'bob'")
+    with connect(data / "metercast.db") as connection:
+        query = "SELECT chunk_id, body FROM window_chunks WHERE window_s = 10 AND shard = ?"
+        chunk, body = connection.execute(query, (shard_of("bob"),)).fetchone()
+        rows = WindowRows.decode(body)
+        more = replace(rows, counts=rows.counts + np.array([[0], [1], [0], [0], [0]]))
+        rows = rows.take(slice(1, None)) if change == "missing" else more
+        connection.execute("UPDATE window_chunks SET body = ? WHERE chunk_id = ?", (rows.encode(), chunk))
     code, answer = _run(data, capsys, "replay")
     assert code == 3
     assert answer["different_windows"] == 1

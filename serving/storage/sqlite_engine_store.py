@@ -1,0 +1,93 @@
+"""The engine's state and windows in SQLite: the embedded `EngineStore`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from features.sqlite_log import connect
+from features.stored_windows import create, next_number
+from features.window_rows import WindowRows
+from features.windows import KEYS
+from serving.engine.store import Checkpoint, FencedError, Kept, NewSeries
+from serving.storage import window_table
+from serving.storage.erasure import ERASURES, last_erasure
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS engine (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER, state TEXT)",
+    "CREATE TABLE IF NOT EXISTS baselines (shard INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    ERASURES,
+)
+
+
+class SqliteEngineStore:
+    """See `serving.engine.store.EngineStore`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database, making its tables where they are missing."""
+        self._connection = connect(path)
+        self._epoch = 0
+        create(self._connection)
+        for table in _TABLES:
+            self._connection.execute(table)
+
+    def take_over(self) -> None:
+        """Take a new fencing epoch: from here on, whoever had taken over before fails to write."""
+        with self.transaction() as connection:
+            row = connection.execute("SELECT epoch FROM engine").fetchone()
+            self._epoch = (row[0] if row else 0) + 1
+            connection.execute(
+                "INSERT INTO engine VALUES (1, ?, NULL) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
+                (self._epoch,),
+            )
+
+    def load(self) -> Kept:
+        """The state as it was last committed, in one snapshot."""
+        connection = self._connection
+        connection.execute("BEGIN")
+        try:
+            row = connection.execute("SELECT state FROM engine").fetchone()
+            found = connection.execute(f"SELECT series_id, shard, {', '.join(KEYS)} FROM series ORDER BY series_id")  # noqa: S608
+            series = [NewSeries(number, shard, (user, operation, micro, meter))
+                      for number, shard, user, operation, micro, meter in found]  # fmt: skip
+            opened: dict[int, list[WindowRows]] = {}
+            for window_s, body in connection.execute("SELECT window_s, body FROM open_windows ORDER BY chunk_id"):
+                opened.setdefault(window_s, []).append(WindowRows.decode(body))
+            baselines = dict(connection.execute("SELECT shard, body FROM baselines").fetchall())
+            return Kept(row[0] if row else None, next_number(connection), series, opened, baselines)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def last_erasure(self) -> int:
+        """Number of the latest erasure of a person's data, 0 before the first."""
+        return last_erasure(self._connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed durably at its end or undone by an exception; gives the connection for hooks."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Inside `transaction`: everything of a step; raises FencedError when another worker has taken over."""
+        connection = self._connection
+        update = "UPDATE engine SET state = ? WHERE id = 1 AND epoch = ?"
+        if connection.execute(update, (checkpoint.document, self._epoch)).rowcount != 1:
+            raise FencedError("another engine has taken over this data directory; stop one of the two servers")
+        window_table.add_series(connection, ((one.number, one.shard, *one.key) for one in checkpoint.new_series))
+        for write in checkpoint.windows:
+            window_table.keep_open(connection, write.window_s, write.opened, write.replaces_open)
+            for shard, rows in write.closed.items():
+                window_table.keep_closed(connection, write.window_s, shard, rows)
+        connection.executemany("REPLACE INTO baselines VALUES (?, ?)", checkpoint.baselines.items())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

@@ -1,0 +1,25 @@
+"""An engine that has read the whole log, for tests of what stands on its windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from features.contracts import EventLog
+from serving.engine.worker import EngineWorker
+from serving.storage.sqlite_engine_store import SqliteEngineStore
+
+
+def engine(log: EventLog, path: Path, windows_s: tuple[int, ...] = (1, 10, 60, 3600), **more: Any) -> EngineWorker:
+    """A worker that has taken over the database and not read yet."""
+    worker = EngineWorker(log, SqliteEngineStore(path), windows_s, **more)
+    worker.take_over()
+    return worker
+
+
+def caught_up(log: EventLog, path: Path, windows_s: tuple[int, ...] = (1, 10, 60, 3600), **more: Any) -> EngineWorker:
+    """A worker that has read all of the log."""
+    worker = engine(log, path, windows_s, **more)
+    while worker.advance():
+        pass
+    return worker
