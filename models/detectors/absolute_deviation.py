@@ -1,9 +1,9 @@
-"""River's StandardAbsoluteDeviation, for comparison: the distance from the mean in standard deviations of all so far."""
+"""River's StandardAbsoluteDeviation, for comparison: distance from the mean in standard deviations so far."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import anomaly, stats
@@ -21,7 +21,7 @@ class AbsoluteDeviation:
     name: ClassVar[str] = "absolute-deviation"
 
     def __init__(self) -> None:
-        self._model = anomaly.StandardAbsoluteDeviation()
+        self._model: Any = anomaly.StandardAbsoluteDeviation()
 
     def score_one(self, value: float, timestamp_s: float) -> float:  # noqa: ARG002
         """Distance from the mean; 0 in the warm-up, for missing values and as long as all values are one."""

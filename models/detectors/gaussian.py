@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import anomaly, proba
@@ -19,7 +19,8 @@ class Gaussian:
     name: ClassVar[str] = "gaussian"
 
     def __init__(self) -> None:
-        self._model = anomaly.GaussianScorer(grace_period=WARM_UP)
+        scorer: Any = anomaly.GaussianScorer
+        self._model = scorer(grace_period=WARM_UP)
 
     def score_one(self, value: float, timestamp_s: float) -> float:  # noqa: ARG002
         """Twice the distance of its quantile from the median; 0 in the warm-up and for missing values."""
@@ -46,5 +47,6 @@ class Gaussian:
         """The detector that `state` described."""
         detector, (count, mean, variance) = cls(), state.arrays["moments"].tolist()
         if count:
-            detector._model.gaussian = proba.Gaussian._from_state(count, mean, variance, 1)
+            distribution: Any = proba.Gaussian
+            detector._model.gaussian = distribution._from_state(count, mean, variance, 1)
         return detector

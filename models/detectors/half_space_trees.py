@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import anomaly
@@ -21,7 +21,7 @@ class HalfSpaceTrees:
     name: ClassVar[str] = "half-space-trees"
 
     def __init__(self) -> None:
-        self._model = anomaly.HalfSpaceTrees(n_trees=TREES, height=HEIGHT, window_size=WINDOW, seed=SEED)
+        self._model: Any = anomaly.HalfSpaceTrees(n_trees=TREES, height=HEIGHT, window_size=WINDOW, seed=SEED)
         self._low, self._high = math.inf, -math.inf
 
     def score_one(self, value: float, timestamp_s: float) -> float:  # noqa: ARG002

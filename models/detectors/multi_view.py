@@ -43,7 +43,7 @@ class MultiView:
             tail.surprise(distance, self._grain)
             for tail, distance in zip(self._tails, self._tail_distances(value, timestamp_s), strict=True)
         ]
-        surprise = sum(one**views.NORM for one in surprises) ** (1 / views.NORM)
+        surprise: float = math.pow(sum(one**views.NORM for one in surprises), 1 / views.NORM)
         distances = self._scaled_distances(value)
         scaled = [distance / self._scale(index, distance) for index, distance in enumerate(distances)]
         return max(surprise, sum(scaled) / len(scaled)) / views.BAR

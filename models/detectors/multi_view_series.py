@@ -61,12 +61,12 @@ def _means(values: Floats, mean: float, count: float, fading: float) -> Floats:
     """The slow mean after each value: plain while 1 / count exceeds the fading, exponential from there on."""
     plain = min(len(values), max(0, int(1 / fading) - int(count)))
     counts = count + np.arange(1, plain + 1)
-    first = (mean * count + np.cumsum(values[:plain])) / counts
+    first: Floats = (mean * count + np.cumsum(values[:plain])) / counts
     if plain == len(values):
         return first
     start = first[-1] if plain else mean
     rest, _ = lfilter([fading], [1.0, fading - 1.0], values[plain:], zi=[(1.0 - fading) * start])
-    return np.concatenate([first, rest])
+    return np.concatenate([first, np.asarray(rest, dtype=np.float64)])
 
 
 def _before_and_after(values: Floats, mean: float, count: float, fading: float) -> tuple[Floats, float]:

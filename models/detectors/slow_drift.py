@@ -7,7 +7,7 @@ days before, in units of its usual deviation, and the differences are summed up 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from river import drift
@@ -60,7 +60,11 @@ class SlowDrift:
 
     def expected(self) -> tuple[float, float, float]:
         """The baseline of the present quarter and two usual deviations either way, never below zero."""
-        mean = self._usual[self._period % QUARTERS].get()
+        return self.usual(self._period)
+
+    def usual(self, period: int) -> tuple[float, float, float]:
+        """The baseline of a period's quarter of the day and two usual deviations either way, never below zero."""
+        mean = self._usual[period % QUARTERS].get()
         deviation = max(math.sqrt(self._square.get()), LEAST_DEVIATION) * abs(mean)
         return max(0.0, mean - 2 * deviation), max(0.0, mean), max(0.0, mean + 2 * deviation)
 
@@ -123,5 +127,5 @@ class SlowDrift:
         usual.update(mean)
 
 
-def _test() -> drift.PageHinkley:
+def _test() -> Any:
     return drift.PageHinkley(min_instances=2, delta=DELTA, threshold=THRESHOLD, alpha=1.0, mode="up")

@@ -33,8 +33,8 @@ class Tail:
         if seen < WARM_UP or distance <= self.union[-1]:
             return 0.0
         least = max(self.union[-1] + grain, TINY)
-        logs = map(math.log, [max(record + grain, TINY) for record in self.union] if least == TINY else self._raised(grain))
-        spread = sum(logs) - len(self.union) * math.log(least)
+        raised = self.union if least == self.union[-1] else [max(record + grain, TINY) for record in self.union]
+        spread = sum(map(math.log, raised)) - len(raised) * math.log(least)
         index = (RECORDS + PRIOR_COUNT) / (spread + PRIOR_COUNT / PRIOR_INDEX)
         return math.log((seen + 1) / RECORDS) + index * math.log(max(distance + grain, TINY) / least)
 
@@ -67,9 +67,6 @@ class Tail:
             self.keep(distance)
         self.count(1)
 
-    def _raised(self, grain: float) -> list[float]:
-        return [record + grain for record in self.union] if grain else self.union
-
     def dump(self) -> tuple[list[float], list[float]]:
         """Records of this stretch and of the one before, each of one length."""
         pad = [-1.0] * RECORDS
@@ -78,5 +75,3 @@ class Tail:
     def _union(self) -> list[float]:
         merged = sorted(self.records + self.before, reverse=True)[:RECORDS]
         return merged if merged else [-1.0]
-
-

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from serving.alerts import calendar
 from serving.alerts.anomaly import Anomaly
 
 TABLES = (
@@ -22,9 +25,11 @@ TABLES = (
         document TEXT NOT NULL
     ) WITHOUT ROWID
     """,
-    "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state BLOB NOT NULL)",
+    *calendar.TABLES,
 )
-VERDICTS = ("useful", "expected", "wrong")
+VERDICTS = ("useful", "expected", "planned", "wrong")
+"""What people say: expected raises the bar for a week, wrong for good, planned enters the calendar."""
 
 
 class AnomalyStore:
@@ -64,8 +69,30 @@ class AnomalyStore:
         """Keep a verdict, False when there is no such anomaly; raises ValueError for one that is not in `VERDICTS`."""
         if verdict not in VERDICTS:
             raise ValueError(f"verdict {verdict!r} is unknown; one of {', '.join(VERDICTS)}")
-        update = "UPDATE anomalies SET verdict = ? WHERE id = ?"
-        return self._connection().execute(update, (verdict, anomaly_id)).rowcount == 1
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = connection.execute("SELECT verdict, document FROM anomalies WHERE id = ?", (anomaly_id,)).fetchone()
+            if found is not None and found[0] != verdict:
+                connection.execute("UPDATE anomalies SET verdict = ? WHERE id = ?", (verdict, anomaly_id))
+                calendar.judge(connection, verdict, found[1], time.time_ns())
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        return found is not None
+
+    def planned(self, user: str | None = None) -> Sequence[calendar.PlannedEvent]:
+        """The calendar: events of one user and of everyone, or all."""
+        return calendar.events(self._connection(), user)
+
+    def plan(self, event: calendar.PlannedEvent) -> None:
+        """Enter an event into the calendar."""
+        calendar.add(self._connection(), event)
+
+    def unplan(self, event_id: str) -> bool:
+        """Take an event out of the calendar; False where there is none."""
+        return calendar.remove(self._connection(), event_id)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -99,11 +126,24 @@ def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
         "excess": [[*key, value] for key, value in anomaly.excess.items()],
         "cost": str(anomaly.cost) if anomaly.cost is not None else None,
         "currency": anomaly.currency,
+        "kind": anomaly.kind,
+        "view": anomaly.view,
+        "usual": [[*key, value] for key, value in anomaly.usual.items()],
+        "shares": [[*key, value] for key, value in anomaly.shares.items()],
+        "paged_ns": anomaly.paged_ns,
     }
     connection.execute(
         "INSERT INTO anomalies (id, user_id, operation_id, started_ns, ended_ns, document) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET ended_ns = excluded.ended_ns, document = excluded.document",
-        (anomaly.id, anomaly.user, anomaly.operation, anomaly.started_ns, anomaly.ended_ns, json.dumps(document)),
+        "ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, operation_id = excluded.operation_id, "
+        "ended_ns = excluded.ended_ns, document = excluded.document",
+        (
+            anomaly.id,
+            anomaly.user,
+            anomaly.operation,
+            anomaly.started_ns,
+            anomaly.ended_ns,
+            json.dumps(document, ensure_ascii=False),
+        ),
     )
 
 
@@ -117,6 +157,16 @@ def _parse(text: str, verdict: str) -> Anomaly:
     document = json.loads(text)
     low, middle, high = document.pop("expected")
     cost = document.pop("cost")
+    shares = {(what, name): value for what, name, value in document.pop("shares", [])}
+    usual = {(micro, resource): value for micro, resource, value in document.pop("usual", [])}
     excess = {(micro, resource): value for micro, resource, value in document.pop("excess")}
     amount = Decimal(cost) if cost is not None else None
-    return Anomaly(**document, expected=(low, middle, high), cost=amount, excess=excess, verdict=verdict)
+    return Anomaly(
+        **document,
+        expected=(low, middle, high),
+        cost=amount,
+        excess=excess,
+        shares=shares,
+        usual=usual,
+        verdict=verdict,
+    )

@@ -20,6 +20,7 @@ from serving.api import (
     health,
     keys,
     live,
+    planned_events,
     plans,
     problems,
     spend,
@@ -51,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
+    for module in (usage, spend, forecasts, anomalies, planned_events, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

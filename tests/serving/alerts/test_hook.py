@@ -19,7 +19,9 @@ SECOND = 1_000_000_000
 def price(_operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
     """Network at one per kB, waiting at a thousandth per ms."""
     rates = {"network_bytes": Decimal("0.001"), "execution_time_ms": Decimal("0.001")}
-    return sum((Decimal(str(value)) * rates[resource] for (_, resource), value in excess.items()), Decimal(0)), "USD"
+    return sum(
+        (Decimal(str(value)) * rates.get(resource, Decimal(0)) for (_, resource), value in excess.items()), Decimal(0)
+    ), "USD"
 
 
 def window(second: int, network: float, wait_ms: float, runs: float = 10.0) -> pl.DataFrame:
