@@ -15,15 +15,19 @@ CHUNK = 1_024
 """Values looked through at once for records, and for distances to clip; after a find the next look is shorter."""
 
 
-def score_series(values: Floats, timestamps_s: Floats, row: Floats) -> Floats:
+def score_series(values: Floats, timestamps_s: Floats, row: Floats, band: Floats | None = None) -> Floats:
     """Severity of each value of one series in time order; ``row`` (`views.WIDTH` numbers) is its state, brought on.
 
-    The numbers are those of `MultiView`, value by value. Missing values score 0 and are passed over.
+    The numbers are those of `MultiView`, value by value. Missing values score 0 and are passed over. ``band``, (2,
+    values), takes the low and high that were expected before each value, where it is given.
     """
     is_there = np.isfinite(values)
     if not is_there.all():
         scores = np.zeros(len(values))
-        scores[is_there] = score_series(values[is_there], timestamps_s[is_there], row)
+        some = band[:, is_there] if band is not None else None
+        scores[is_there] = score_series(values[is_there], timestamps_s[is_there], row, some)
+        if band is not None:
+            band[:, is_there] = some
         return scores
     if not len(values):
         return np.zeros(0)
@@ -48,11 +52,13 @@ def score_series(values: Floats, timestamps_s: Floats, row: Floats) -> Floats:
     by_scale = np.zeros(len(values))
     for index, distances in enumerate(scaled):
         scale, row[views.SQUARES.start + index] = _scales(distances, row[views.SQUARES.start + index], int(count))
+        if index == 0 and band is not None:
+            band[:] = np.maximum([usual - 3 * scale, usual + 3 * scale], 0.0 if values.min() >= 0 else -np.inf)
         by_scale += distances / np.maximum(np.where(scale > 0, scale, distances), least) / len(scaled)
     row[views.COUNT] += len(values)
     row[views.LEVEL], row[views.MEAN_16], row[views.MEAN_64] = row_level, mean_16[-1], mean_64[-1]
     row[views.ASIDE], row[views.LAST], row[views.GRAIN] = aside[-1], values[-1], row_grain
-    severity = np.maximum(by_rarity, by_scale) / views.BAR
+    severity: Floats = np.maximum(by_rarity, by_scale) / views.BAR
     severity[: max(0, views.WARM_UP - int(count))] = 0.0
     return severity
 

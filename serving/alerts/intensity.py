@@ -54,26 +54,36 @@ def intensities(windows: pl.DataFrame) -> pl.DataFrame:
     Every user has rows, and `EVERYONE` has rows with all users together. Operations without a finished run in a window
     have none for it: how long a run takes is not a matter of the window's edges.
     """
-    keys = ["window_start", "user_id", "operation_id"]
-    both = pl.concat([windows, windows.with_columns(pl.lit(EVERYONE).alias("user_id"))])
+    keys, lazy = ["window_start", "user_id", "operation_id"], windows.lazy()
+    both = pl.concat([lazy, lazy.with_columns(pl.lit(EVERYONE).alias("user_id"))])
     runs = both.filter(pl.col("meter") == EXECUTIONS).group_by(keys).agg(pl.col("units").sum().alias("runs"))
     sums = _amounts(both).group_by(*keys, "micro_operation_type", "resource").agg(pl.col("total").sum())
     joined = sums.join(runs.filter(pl.col("runs") > 0), on=keys, how="inner")
-    return joined.with_columns((pl.col("total") / pl.col("runs")).alias("value")).sort(*keys, "micro_operation_type")
+    return (
+        joined.with_columns((pl.col("total") / pl.col("runs")).alias("value"))
+        .sort(*keys, "micro_operation_type")
+        .collect()
+    )
 
 
 def spends(windows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     """What was spent, at marginal prices: a run of each operation, a window of each operation, user, and of all."""
-    totals = _amounts(windows).group_by("window_start", "user_id", "operation_id", "micro_operation_type", "resource")
-    sums = totals.agg(pl.col("total").sum())
+    totals = _amounts(windows.lazy()).group_by(
+        "window_start", "user_id", "operation_id", "micro_operation_type", "resource"
+    )
+    sums = totals.agg(pl.col("total").sum()).collect()
     kinds = sums.select("operation_id", "micro_operation_type", "resource").unique()
     priced = kinds.with_columns(pl.Series("rate", [rates.of(*row) for row in kinds.iter_rows()], dtype=pl.Float64))
-    money = sums.join(priced, on=["operation_id", "micro_operation_type", "resource"]).with_columns(
-        (pl.col("total") * pl.col("rate")).alias("amount")
+    money = (
+        sums.lazy()
+        .join(priced.lazy(), on=["operation_id", "micro_operation_type", "resource"])
+        .with_columns((pl.col("total") * pl.col("rate")).alias("amount"))
     )
     everyone = money.with_columns(pl.lit(EVERYONE).alias("user_id"))
     whole = pl.lit(WHOLE).alias("operation_id")
-    runs = windows.filter(pl.col("meter") == EXECUTIONS).select("window_start", "user_id", "operation_id", "units")
+    runs = (
+        windows.lazy().filter(pl.col("meter") == EXECUTIONS).select("window_start", "user_id", "operation_id", "units")
+    )
     runs = pl.concat([runs, runs.with_columns(pl.lit(EVERYONE).alias("user_id"))])
     keys = ["window_start", "user_id", "operation_id"]
     a_run = pl.concat([money, everyone]).group_by(keys).agg(pl.col("amount").sum())
@@ -81,15 +91,16 @@ def spends(windows: pl.DataFrame, rates: Rates) -> pl.DataFrame:
     a_run = a_run.filter(pl.col("runs") > 0).with_columns(value=pl.col("amount") / pl.col("runs"))
     a_window = pl.concat([money, money.with_columns(whole), everyone.with_columns(whole)])
     a_window = a_window.group_by(keys).agg(pl.col("amount").sum().alias("value"))
-    return pl.concat(
+    both = pl.concat(
         [
             a_run.select(*keys, "value", "runs", pl.lit(SPEND_A_RUN).alias("resource")),
             a_window.select(*keys, "value", pl.lit(1.0).alias("runs"), pl.lit(SPEND).alias("resource")),
         ]
-    ).with_columns(pl.lit(WHOLE).alias("micro_operation_type"))
+    )
+    return both.with_columns(pl.lit(WHOLE).alias("micro_operation_type")).collect()
 
 
-def _amounts(windows: pl.DataFrame) -> pl.DataFrame:
+def _amounts(windows: pl.LazyFrame) -> pl.LazyFrame:
     """Rows with the resource that each is judged by and its total; rows that are judged by none are left out."""
     micro = pl.col("micro_operation_type")
     is_custom = (micro == "CUSTOM") & (pl.col("meter") != "")

@@ -63,7 +63,7 @@ class AnomalyStore:
                 where.append(clause)
                 values.append(value)
         query = f"SELECT document, verdict FROM anomalies WHERE {' AND '.join(where)} ORDER BY started_ns DESC LIMIT ?"  # noqa: S608
-        return [_parse(*row) for row in self._connection().execute(query, (*values, limit)).fetchall()]
+        return [parse(*row) for row in self._connection().execute(query, (*values, limit)).fetchall()]
 
     def feedback(self, anomaly_id: str, verdict: str) -> bool:
         """Keep a verdict, False when there is no such anomaly; raises ValueError for one that is not in `VERDICTS`."""
@@ -150,10 +150,11 @@ def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
 def read_open(connection: sqlite3.Connection) -> list[Anomaly]:
     """Anomalies that have not ended."""
     rows = connection.execute("SELECT document, verdict FROM anomalies WHERE ended_ns IS NULL").fetchall()
-    return [_parse(*row) for row in rows]
+    return [parse(*row) for row in rows]
 
 
-def _parse(text: str, verdict: str) -> Anomaly:
+def parse(text: str, verdict: str) -> Anomaly:
+    """The anomaly of a row of the table: its document and its verdict."""
     document = json.loads(text)
     low, middle, high = document.pop("expected")
     cost = document.pop("cost")
