@@ -82,7 +82,7 @@ class WindowRows:
         amounts = np.zeros((len(AMOUNTS), batch.num_rows))
         for names, values in ((COUNTS, counts), (AMOUNTS, amounts)):
             for row, name in enumerate(names):
-                if batch[name].null_count == 0:
+                if not pa.types.is_null(batch[name].type):
                     values[row] = batch[name].to_numpy()
         return cls(batch["start_ns"].to_numpy(), batch["series"].to_numpy(), counts, amounts)
 

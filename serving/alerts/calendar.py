@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from features.database import Connection
 from serving.alerts.anomaly import EVERYONE, WHOLE
 
 TABLES = (
@@ -77,31 +77,31 @@ def planned(user: str, operation: str, start_ns: int, end_ns: int, repeats: str 
     return PlannedEvent(uuid.uuid4().hex[:16], user, operation, start_ns, end_ns, repeats, note)
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: Connection) -> None:
     """Make the tables where they are missing."""
     for table in TABLES:
         connection.execute(table)
 
 
-def events(connection: sqlite3.Connection, user: str | None = None) -> list[PlannedEvent]:
+def events(connection: Connection, user: str | None = None) -> list[PlannedEvent]:
     """Planned events, those of one user and of everyone where a user is given."""
     where, values = ("WHERE user_id IN (?, '*')", (user,)) if user is not None else ("", ())
     query = "SELECT id, user_id, operation_id, start_ns, end_ns, repeats, note FROM planned_events"
     return [PlannedEvent(*row) for row in connection.execute(f"{query} {where} ORDER BY start_ns", values)]
 
 
-def add(connection: sqlite3.Connection, event: PlannedEvent) -> None:
+def add(connection: Connection, event: PlannedEvent) -> None:
     """Keep an event."""
     values = (event.id, event.user, event.operation, event.start_ns, event.end_ns, event.repeats, event.note)
     connection.execute("INSERT INTO planned_events VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def remove(connection: sqlite3.Connection, event_id: str) -> bool:
+def remove(connection: Connection, event_id: str) -> bool:
     """Forget an event; False where there is none."""
     return connection.execute("DELETE FROM planned_events WHERE id = ?", (event_id,)).rowcount == 1
 
 
-def judge(connection: sqlite3.Connection, verdict: str, document: str, now_ns: int) -> None:
+def judge(connection: Connection, verdict: str, document: str, now_ns: int) -> None:
     """Act on a verdict: wrong raises the series' bar, expected does for a week, planned enters the calendar."""
     anomaly = json.loads(document)
     user, operation = anomaly["user"], anomaly["operation"]
@@ -118,10 +118,14 @@ def judge(connection: sqlite3.Connection, verdict: str, document: str, now_ns: i
             if verdict == "wrong"
             else (max(before, EXPECTED_FACTOR), now_ns + EXPECTED_NS)
         )
-        connection.execute("REPLACE INTO raised_bars VALUES (?, ?, ?, ?)", (user, operation, factor, until_ns))
+        connection.execute(
+            "INSERT INTO raised_bars VALUES (?, ?, ?, ?) ON CONFLICT (user_id, operation_id) "
+            "DO UPDATE SET factor = excluded.factor, until_ns = excluded.until_ns",
+            (user, operation, factor, until_ns),
+        )
 
 
-def bars(connection: sqlite3.Connection, at_ns: int) -> dict[tuple[str, str], float]:
+def bars(connection: Connection, at_ns: int) -> dict[tuple[str, str], float]:
     """How many times the usual bar applies to (user, operation), where it is raised."""
     rows = connection.execute("SELECT user_id, operation_id, factor FROM raised_bars WHERE until_ns > ?", (at_ns,))
     return {(user, operation): factor for user, operation, factor in rows}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from features.database import Connection
 from models.detectors.multi_view_bank import Readings
 from models.detectors.views import VIEWS
 from serving.alerts import calendar
@@ -23,6 +23,7 @@ DAY_S = 86_400.0
 """Spend a window has a rhythm of a day: it is judged once one is known; and so long a series counts as new."""
 
 NEVER_JUDGED = -1.0
+_KEEP = "INSERT INTO detectors VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state"
 
 
 class DetectionHook:
@@ -37,13 +38,16 @@ class DetectionHook:
         self._rates = Rates(price) if price else None
         self._bank = SeriesBank()
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
+        self._planned: list[calendar.PlannedEvent] = []
+        self._bars: dict[tuple[str, str], float] = {}
         self._is_loaded = False
 
-    def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+    def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
         """Take in closed windows; everything changed is written on the engine's connection."""
         if window_s != self.window_s or rows.is_empty():
             return
         self._load(connection)
+        self._planned, self._bars = calendar.events(connection), calendar.bars(connection, _start_ns(rows))
         touched = []
         for start_ns, frame in self._windows(rows):
             touched.append(self._window(frame, start_ns, connection))
@@ -57,13 +61,13 @@ class DetectionHook:
                 )
             )
             states = zip((names[column] for column in columns.tolist()), self._bank.dump(columns), strict=True)
-            connection.executemany("REPLACE INTO detectors VALUES (?, ?)", states)
+            connection.executemany(_KEEP, states)
 
     def rolled_back(self) -> None:
         """Forget what was not committed; it is read again from the database."""
         self._is_loaded = False
 
-    def _load(self, connection: sqlite3.Connection) -> None:
+    def _load(self, connection: Connection) -> None:
         if self._is_loaded:
             return
         create(connection)
@@ -81,9 +85,7 @@ class DetectionHook:
         for (start,), frame in found.sort("window_start").group_by(["window_start"], maintain_order=True):
             yield int(start.timestamp()) * 1_000_000_000, frame
 
-    def _window(
-        self, frame: pl.DataFrame, start_ns: int, connection: sqlite3.Connection
-    ) -> tuple[NDArray[np.intp], list[str]]:
+    def _window(self, frame: pl.DataFrame, start_ns: int, connection: Connection) -> tuple[NDArray[np.intp], list[str]]:
         """Score and learn one window of all series; returns the series touched."""
         start_s = start_ns / 1e9
         keys = list(
@@ -98,7 +100,7 @@ class DetectionHook:
         values = frame["value"].to_numpy()
         drifted = self._bank.turned(columns, start_s)
         readings = self._bank.step(columns, values, start_s)
-        severity = self._judged(readings, keys, columns, start_ns, connection)
+        severity = self._judged(readings, keys, columns, start_ns)
         watched = self._episodes.watched
         wanted = (severity >= STAY_AT) | np.array([key[:2] in watched or (EVERYONE, key[1]) in watched for key in keys])
         runs = frame["runs"].to_list()
@@ -119,20 +121,18 @@ class DetectionHook:
         keys: list[tuple[str, str, str, str]],
         columns: NDArray[np.intp],
         start_ns: int,
-        connection: sqlite3.Connection,
     ) -> NDArray[np.float64]:
         """Severities after what people said: planned time is quiet, raised bars are higher; young spend waits."""
         severity = readings.severity
         is_spend = np.array([key[3] == SPEND for key in keys])
         severity = np.where(is_spend & (self._bank.age_s(columns, start_ns / 1e9) < DAY_S), NEVER_JUDGED, severity)
-        planned, bars = calendar.events(connection), calendar.bars(connection, start_ns)
-        if not planned and not bars:
+        if not self._planned and not self._bars:
             return severity
         for index in np.flatnonzero(severity >= STAY_AT).tolist():
             user, operation = keys[index][:2]
-            if any(event.covers(user, operation, start_ns) for event in planned):
+            if any(event.covers(user, operation, start_ns) for event in self._planned):
                 severity[index] = 0.0
-            severity[index] /= bars.get((user, operation), 1.0)
+            severity[index] /= self._bars.get((user, operation), 1.0)
         return severity
 
     def _drifts(
@@ -194,6 +194,11 @@ class DetectionHook:
         if count * self.window_s < DAY_S:
             level = max(level, self._bank.level(f"{EVERYONE}|{WHOLE}|{WHOLE}|{SPEND}")[0])
         return level * DAY_S / self.window_s
+
+
+def _start_ns(rows: pl.DataFrame) -> int:
+    """When the first of these windows starts."""
+    return int(rows["window_start"].cast(pl.Int64).min() or 0)  # type: ignore[arg-type]
 
 
 def _reading(

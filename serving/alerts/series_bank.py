@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -89,25 +90,28 @@ class SeriesBank:
         row = self._bank.row(self._columns[name])
         return float(row[views.LEVEL]), int(row[views.COUNT])
 
-    def dump(self, columns: NDArray[np.intp]) -> list[bytes]:
-        """States of series as bytes, without pickle; each at most 4 kB."""
+    def dump(self, columns: NDArray[np.intp]) -> list[str]:
+        """States of series as text, without pickle; each at most 4 kB."""
         rows = np.concatenate([self._bank.rows(columns), self._own[:, columns].T], axis=1)
         drifts = [
             self._drifts[column].state().arrays["numbers"].tobytes() if column in self._drifts else b""
             for column in columns.tolist()
         ]
-        return [row.tobytes() + drift for row, drift in zip(rows, drifts, strict=True)]
+        return [b64encode(row.tobytes() + drift).decode() for row, drift in zip(rows, drifts, strict=True)]
 
-    def load(self, found: Iterable[tuple[str, object]]) -> list[str]:
+    def load(self, found: Iterable[tuple[str, str]]) -> list[str]:
         """Put saved states back; returns the series whose state another version wrote, which start anew."""
         unreadable = []
         width = views.WIDTH + len(self._own)
-        for name, blob in found:
-            if not isinstance(blob, bytes) or len(blob) not in (8 * width, 8 * (width + DRIFT_NUMBERS)):
+        for name, text in found:
+            try:
+                numbers = np.frombuffer(b64decode(text, validate=True), np.float64)
+            except ValueError:
+                numbers = np.zeros(0)
+            if len(numbers) not in (width, width + DRIFT_NUMBERS):
                 _logger.warning("detector of %s starts anew, its state is of another version", name)
                 unreadable.append(name)
                 continue
-            numbers = np.frombuffer(blob, np.float64)
             column = self._add(name, None, 0.0)
             self._bank.put(column, numbers[: views.WIDTH])
             self._own[:, column] = numbers[views.WIDTH : width]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
+from features.database import Connection, Location, Readers
 from serving.alerts import calendar
-from serving.alerts.anomaly import Anomaly
+from serving.alerts.anomaly import EVERYONE, Anomaly
 
 TABLES = (
     """
@@ -25,7 +24,15 @@ TABLES = (
         document TEXT NOT NULL
     ) WITHOUT ROWID
     """,
-    "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state BLOB NOT NULL)",
+    """
+    CREATE TABLE IF NOT EXISTS anomaly_users (
+        anomaly_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        amount REAL NOT NULL,
+        PRIMARY KEY (anomaly_id, user_id)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
     *calendar.TABLES,
 )
 VERDICTS = ("useful", "expected", "planned", "wrong")
@@ -35,11 +42,10 @@ VERDICTS = ("useful", "expected", "planned", "wrong")
 class AnomalyStore:
     """Reads anomalies of a data directory's database, and keeps what people say about them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, location: Location) -> None:
         """Open the database, making the tables where they are missing."""
-        self._path = path
-        self._local = threading.local()
-        create(self._connection())
+        self._readers = Readers.of(location)
+        create(self._readers.get())
 
     def list(
         self,
@@ -50,7 +56,7 @@ class AnomalyStore:
         limit: int = 100,
     ) -> list[Anomaly]:
         """Anomalies, latest first; a user sees those of everyone's operations as well."""
-        where, values = ["1"], list[object]()
+        where, values = ["1 = 1"], list[object]()
         if user is not None:
             where.append("user_id IN (?, '*')")
             values.append(user)
@@ -63,13 +69,13 @@ class AnomalyStore:
                 where.append(clause)
                 values.append(value)
         query = f"SELECT document, verdict FROM anomalies WHERE {' AND '.join(where)} ORDER BY started_ns DESC LIMIT ?"  # noqa: S608
-        return [parse(*row) for row in self._connection().execute(query, (*values, limit)).fetchall()]
+        return _parsed(self._readers.get(), self._readers.get().execute(query, (*values, limit)).fetchall())
 
     def feedback(self, anomaly_id: str, verdict: str) -> bool:
         """Keep a verdict, False when there is no such anomaly; raises ValueError for one that is not in `VERDICTS`."""
         if verdict not in VERDICTS:
             raise ValueError(f"verdict {verdict!r} is unknown; one of {', '.join(VERDICTS)}")
-        connection = self._connection()
+        connection = self._readers.get()
         connection.execute("BEGIN IMMEDIATE")
         try:
             found = connection.execute("SELECT verdict, document FROM anomalies WHERE id = ?", (anomaly_id,)).fetchone()
@@ -84,32 +90,24 @@ class AnomalyStore:
 
     def planned(self, user: str | None = None) -> Sequence[calendar.PlannedEvent]:
         """The calendar: events of one user and of everyone, or all."""
-        return calendar.events(self._connection(), user)
+        return calendar.events(self._readers.get(), user)
 
     def plan(self, event: calendar.PlannedEvent) -> None:
         """Enter an event into the calendar."""
-        calendar.add(self._connection(), event)
+        calendar.add(self._readers.get(), event)
 
     def unplan(self, event_id: str) -> bool:
         """Take an event out of the calendar; False where there is none."""
-        return calendar.remove(self._connection(), event_id)
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30.0, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            self._local.connection = connection
-        return connection
+        return calendar.remove(self._readers.get(), event_id)
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: Connection) -> None:
     """Make the tables where they are missing."""
     for table in TABLES:
         connection.execute(table)
 
 
-def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
+def write(connection: Connection, anomaly: Anomaly) -> None:
     """Insert or bring up to date, inside the caller's transaction; a verdict given meanwhile stays."""
     document = {
         "id": anomaly.id,
@@ -129,7 +127,7 @@ def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
         "kind": anomaly.kind,
         "view": anomaly.view,
         "usual": [[*key, value] for key, value in anomaly.usual.items()],
-        "shares": [[*key, value] for key, value in anomaly.shares.items()],
+        "shares": [[*key, value] for key, value in anomaly.shares.items() if key[0] != "user"],
         "paged_ns": anomaly.paged_ns,
     }
     connection.execute(
@@ -145,12 +143,20 @@ def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
             json.dumps(document, ensure_ascii=False),
         ),
     )
+    users = [(anomaly.id, name, amount) for (what, name), amount in anomaly.shares.items() if what == "user"]
+    if users:
+        # Not in the document: a person's name must be found, and erased, where persons are.
+        connection.executemany(
+            "INSERT INTO anomaly_users VALUES (?, ?, ?) "
+            "ON CONFLICT (anomaly_id, user_id) DO UPDATE SET amount = excluded.amount",
+            users,
+        )
 
 
-def read_open(connection: sqlite3.Connection) -> list[Anomaly]:
+def read_open(connection: Connection) -> list[Anomaly]:
     """Anomalies that have not ended."""
     rows = connection.execute("SELECT document, verdict FROM anomalies WHERE ended_ns IS NULL").fetchall()
-    return [parse(*row) for row in rows]
+    return _parsed(connection, rows)
 
 
 def parse(text: str, verdict: str) -> Anomaly:
@@ -171,3 +177,15 @@ def parse(text: str, verdict: str) -> Anomaly:
         usual=usual,
         verdict=verdict,
     )
+
+
+def _parsed(connection: Connection, rows: Sequence[tuple[str, str]]) -> list[Anomaly]:
+    """Anomalies of rows, those of everyone with the users they are made of."""
+    found = [parse(*row) for row in rows]
+    shared = [one.id for one in found if one.user == EVERYONE]
+    places = ", ".join("?" * len(shared))
+    query = f"SELECT anomaly_id, user_id, amount FROM anomaly_users WHERE anomaly_id IN ({places})"  # noqa: S608
+    shares: dict[str, dict[tuple[str, str], float]] = {}
+    for anomaly_id, user, amount in connection.execute(query, shared).fetchall() if shared else ():
+        shares.setdefault(anomaly_id, {})[("user", user)] = amount
+    return [replace(one, shares={**one.shares, **shares[one.id]}) if one.id in shares else one for one in found]
