@@ -86,6 +86,8 @@ def _scored(frame: pl.DataFrame, detector: str, with_plot: bool) -> tuple[pl.Dat
 def _read(path: Path) -> pl.DataFrame:
     """Columns series, timestamp, value, row; raises UsageFileError when one cannot be found or time is no time."""
     frame = read_table(path)
+    if not frame.height:
+        raise UsageFileError(f"{path} has no rows")
     columns = frame.columns
     stamp = next((name for name in TIMES if name in columns), None)
     value = "value" if "value" in columns else _only_number(frame, stamp)
@@ -106,8 +108,6 @@ def _read(path: Path) -> pl.DataFrame:
         raise UsageFileError(
             f"{path}: {frame['timestamp'].null_count()} timestamps are no times; use ISO 8601 or Unix seconds"
         )
-    if not frame.height:
-        raise UsageFileError(f"{path} has no rows")
     return frame.with_columns(
         pl.col("timestamp").cast(pl.Datetime("us")), pl.col("value").cast(pl.Float64)
     ).with_row_index("row")

@@ -20,7 +20,7 @@ def frame() -> pl.DataFrame:
     """Two series of five minutes each, the second with a jump."""
     random = np.random.default_rng(1)
     stamps = [datetime(2026, 1, 1) + timedelta(minutes=5 * index) for index in range(COUNT)]
-    calm, jumpy = random.gamma(9.0, 1.0, COUNT), random.gamma(9.0, 1.0, COUNT)
+    calm, jumpy = random.normal(10.0, 0.3, COUNT), random.normal(10.0, 0.3, COUNT)
     jumpy[500:510] = 60.0
     parts = [pl.DataFrame({"series": name, "timestamp": stamps, "value": v}) for name, v in (("a", calm), ("b", jumpy))]
     return pl.concat(parts)
