@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly screenshots clean
+.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly bench-injection screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ bench-forecast: $(SETUP) ## backtests of all models on the data beside the proje
 
 bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/anomaly.py
+
+bench-injection: $(SETUP) ## money of injected faults found within an hour, and false pages, in recorded usage
+	$(BIN)/python tests/benchmarks/injection.py --pages
 
 tune-smoke: $(SETUP) ## a study of 20 trials on the data beside the project
 	$(BIN)/metercast tune configs/tune/smoke.yaml --task $${METERCAST_BENCH:-../shared/bench}/forecast/C.parquet --data metercast-data

@@ -15,8 +15,8 @@ WHOLE = "*"
 SPEND_A_RUN, SPEND = "spend a run", "spend"
 """Resources of the series that are money: of one run of an operation, and of a window."""
 
-KINDS = ("surge", "drift", "new")
-"""A jump beyond what is usual; a level that crept up; spend of somebody who has no past to compare with."""
+KINDS = ("surge", "drift", "new", "price")
+"""A jump beyond what is usual; a level that crept up; spend of somebody who has no past; a unit that costs more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class Anomaly:
             return f"{what}{whom} is new: there is no past that its spend could be compared with"
         times = f"{self.observed / middle:.1f} times" if middle > 0 else "far above"
         figures = f"({self.observed:.4g} against {middle:.4g})"
+        if self.kind == "price":
+            rise = f"{100 * (self.observed / middle - 1):.0f} %" if middle > 0 else "from nothing"
+            return f"the price of {self.resource} of {self.micro_operation_type} rose by {rise} {figures}"
         if self.resource in (SPEND, SPEND_A_RUN):
             what = "all operations" if self.operation == WHOLE else self.operation
             rate = " a run" if self.resource == SPEND_A_RUN else ""

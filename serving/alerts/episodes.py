@@ -80,7 +80,7 @@ class Episodes:
         for reading in readings:
             groups.setdefault((reading.user, reading.operation, reading.kind), []).append(reading)
         changed = []
-        for key in sorted(groups, key=lambda key: (key[1] == WHOLE, key[0] != EVERYONE, key)):
+        for key in sorted(groups, key=_width):
             episode = self._followed(key, groups, start_ns)
             if episode is not None:
                 self._open[key] = episode
@@ -109,11 +109,8 @@ class Episodes:
         if kind != "surge":
             return False
         if operation == WHOLE:
-            return any(
-                other[2] == kind and (user == EVERYONE or other[0] in (user, EVERYONE))
-                for other in self._open
-                if other != key
-            )
+            told = (other for other in self._open if other != key and other[2] in ("surge", "new"))
+            return any(user == EVERYONE or other[0] in (user, EVERYONE) for other in told)
         return user != EVERYONE and (EVERYONE, operation, kind) in self._open
 
     def _widened(self, key: Key) -> Anomaly | None:
@@ -135,9 +132,11 @@ class Episodes:
         }
         total = sum(beyond.values())
         greatest = max(beyond, key=lambda user: beyond[user], default=None)
-        if len(beyond) < 2 or greatest is None or total <= 0 or beyond[greatest] < MAINLY * total:
+        if greatest is None or total <= 0 or beyond[greatest] < MAINLY * total:
             return None
         worst = max(groups[(greatest, key[1], key[2])], key=lambda one: one.severity)
+        if worst.runs >= max(one.runs for one in groups[key]):
+            return None  # there is nobody else
         return greatest if worst.severity >= OPEN_AT and worst.value > worst.expected[2] else None
 
     def _grown(
@@ -155,11 +154,13 @@ class Episodes:
                 beyond = (reading.value - usual.setdefault(key, reading.expected[1])) * reading.runs
                 if beyond > 0:
                     excess[key] = excess.get(key, 0.0) + beyond
-        used = {key: value for key, value in excess.items() if key[1] not in (SPEND, SPEND_A_RUN)}
+        is_money = episode.kind == "price"  # what it has of excess is usage times the difference of two prices
+        used = {key: value for key, value in excess.items() if key[1] not in (SPEND, SPEND_A_RUN) and not is_money}
         cost, currency = self._price(episode.operation, used) if self._price else (None, "")
         if cost is not None:
             # A rise of prices or of the number of runs shows in the spend and in no resource of a run.
-            money = max((value for key, value in excess.items() if key not in used), default=0.0)
+            amounts = [value for key, value in excess.items() if key not in used]
+            money = sum(amounts) if is_money else max(amounts, default=0.0)
             cost = max(cost, Decimal(f"{money:.6f}"))
         episode = replace(
             episode,
@@ -205,14 +206,14 @@ class Episodes:
         return shares
 
     def _worth(self, reading: Reading) -> float:
-        if reading.resource in (SPEND, SPEND_A_RUN) or self._price is None:
+        if reading.resource in (SPEND, SPEND_A_RUN) or reading.kind == "price" or self._price is None:
             return reading.beyond
         return float(self._price(reading.operation, {(reading.micro, reading.resource): reading.beyond})[0])
 
     def _main(self, episode: Anomaly, readings: Sequence[Reading]) -> Reading | None:
         """The reading of the resource that has cost most so far; without prices, of the greatest surprise."""
         if episode.kind != "surge":
-            return readings[0]
+            return max(readings, key=lambda one: one.beyond)
         found = [
             one
             for one in readings
@@ -238,6 +239,12 @@ class Episodes:
                 del self._open[key]
                 ended.append(replace(episode, ended_ns=episode.last_ns))
         return ended
+
+
+def _width(key: Key) -> tuple[bool, bool, bool, Key]:
+    """Sorts operations of everyone, of users, whole users, and all last."""
+    user, operation, _ = key
+    return operation == WHOLE, operation == WHOLE and user == EVERYONE, user != EVERYONE, key
 
 
 def _opened(high: Reading, start_ns: int) -> Anomaly:

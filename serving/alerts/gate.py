@@ -14,11 +14,11 @@ HOUR_NS = 3_600_000_000_000
 class Gate:
     """An episode pages once what it has cost exceeds a share of what is usually spent in a day, and a least amount.
 
-    ``share`` is of the daily spend of whom it concerns; ``least`` is in the plan's currency. A drift goes on, so it is
-    judged by what it costs in a day.
+    ``share`` is of the daily spend of whom it concerns; ``least`` is in the plan's currency. A drift and a
+    price go on, so they are judged by what they cost in a day.
     """
 
-    share: Decimal = Decimal("0.03")
+    share: Decimal = Decimal("0.015")
     least: Decimal = Decimal(0)
 
     def lets(self, anomaly: Anomaly, daily_spend: float) -> bool:
@@ -26,6 +26,6 @@ class Gate:
         if anomaly.cost is None:
             return True
         impact = anomaly.cost
-        if anomaly.kind == "drift":
+        if anomaly.kind in ("drift", "price"):
             impact = (anomaly.cost_per_hour or Decimal(0)) * 24
         return impact >= max(self.least, self.share * Decimal(f"{daily_spend:.9f}")) and impact > 0

@@ -18,6 +18,7 @@ from serving.alerts.gate import Gate
 from serving.alerts.intensity import Price, Rates, intensities, spends
 from serving.alerts.series_bank import Drifted, SeriesBank
 from serving.alerts.store import create, read_open, write
+from serving.alerts.unit_prices import UnitPrices
 
 DAY_S = 86_400.0
 """Spend a window has a rhythm of a day: it is judged once one is known; and so long a series counts as new."""
@@ -40,6 +41,7 @@ class DetectionHook:
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
         self._planned: list[calendar.PlannedEvent] = []
         self._bars: dict[tuple[str, str], float] = {}
+        self._prices = UnitPrices()
         self._is_loaded = False
 
     def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
@@ -47,9 +49,13 @@ class DetectionHook:
         if window_s != self.window_s or rows.is_empty():
             return
         self._load(connection)
-        self._planned, self._bars = calendar.events(connection), calendar.bars(connection, _start_ns(rows))
+        start_ns = _start_ns(rows)
+        windows = list(self._windows(rows))
+        if self._rates is not None:
+            self._prices.see(self._rates.known, start_ns, connection)
+        self._planned, self._bars = calendar.events(connection), calendar.bars(connection, start_ns)
         touched = []
-        for start_ns, frame in self._windows(rows):
+        for start_ns, frame in windows:
             touched.append(self._window(frame, start_ns, connection))
         if touched:
             columns = np.unique(np.concatenate([columns for columns, _ in touched]))
@@ -75,6 +81,7 @@ class DetectionHook:
         unreadable = self._bank.load(connection.execute("SELECT series, state FROM detectors").fetchall())
         connection.executemany("DELETE FROM detectors WHERE series = ?", ((name,) for name in unreadable))
         self._episodes.put(read_open(connection))
+        self._prices.load(connection)
         self._is_loaded = True
 
     def _windows(self, rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -110,6 +117,7 @@ class DetectionHook:
         ]
         found += self._drifts(drifted, keys, columns, runs)
         found += self._drifting(keys, values, runs)
+        found += self._risen(keys, values, runs, start_ns)
         found += self._new(keys, columns, values, start_s)
         for anomaly in self._episodes.follow(found, start_ns):
             write(connection, anomaly)
@@ -167,6 +175,30 @@ class DetectionHook:
                 figures = float(values[index]), runs[index], STAY_AT, one.expected
                 found.append(Reading(*key, *figures, kind="drift"))
         return found
+
+    def _risen(
+        self, keys: list[tuple[str, str, str, str]], values: NDArray[np.float64], runs: list[float], start_ns: int
+    ) -> list[Reading]:
+        """Usage of units whose price has risen, by all users: what it costs more than it would have."""
+        risen = self._prices.risen(start_ns)
+        return [
+            Reading(
+                EVERYONE,
+                WHOLE,
+                key[2],
+                key[3],
+                now,
+                float(values[index]) * runs[index],
+                OPEN_AT,
+                (before,) * 3,
+                "unit price",
+                "price",
+            )
+            for index, key in enumerate(keys if risen else ())
+            if key[0] == EVERYONE
+            for now, before in [risen.get(key[1:], (0.0, 0.0))]
+            if now > before
+        ]
 
     def _new(
         self,

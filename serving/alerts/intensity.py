@@ -39,6 +39,11 @@ class Rates:
         self._known: dict[tuple[str, str, str], float] = {}
         self.currency = ""
 
+    @property
+    def known(self) -> Mapping[tuple[str, str, str], float]:
+        """All that were asked for."""
+        return self._known
+
     def of(self, operation: str, micro: str, resource: str) -> float:
         """The price of one unit, as a float: for detection, not for bills."""
         key = (operation, micro, resource)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from features.database import Connection, Location, Readers
-from serving.alerts import calendar
+from serving.alerts import calendar, unit_prices
 from serving.alerts.anomaly import EVERYONE, Anomaly
 
 TABLES = (
@@ -34,6 +34,7 @@ TABLES = (
     """,
     "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
     *calendar.TABLES,
+    unit_prices.TABLE,
 )
 VERDICTS = ("useful", "expected", "planned", "wrong")
 """What people say: expected raises the bar for a week, wrong for good, planned enters the calendar."""

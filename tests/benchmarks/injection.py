@@ -140,7 +140,8 @@ def injected(usage: Usage, fault: Fault) -> tuple[Usage, np.ndarray, list[tuple[
     money = np.zeros(usage["runs"].shape[:2])
     spans = []
     for place, user in enumerate((0, 2, 4)):
-        start = HISTORY + place * DAY + 7 * HOUR
+        # Prices change for all at once, with the plan that the server starts with.
+        start = HISTORY if fault.prices else HISTORY + place * DAY + 7 * HOUR
         span = slice(start, min(start + fault.windows, len(usage["runs"])))
         spans.append((user, span))
         if fault.name == "new user":
@@ -235,6 +236,7 @@ def main() -> int:
     """Print the table; 0 where the traces are not there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--fault", help="only faults whose name begins so")
     parser.add_argument("--pages", action="store_true", help="show the pages of the month without faults")
     args = parser.parse_args()
     bench = Path(os.environ.get("METERCAST_BENCH", ROOT.parent / "shared" / "bench")) / "traces"
@@ -245,6 +247,8 @@ def main() -> int:
     past = watched(usage, 0, HISTORY, None, None)
     rows, total, all_found = [], 0.0, 0.0
     for fault in FAULTS:
+        if not fault.name.startswith(args.fault or ""):
+            continue
         changed, money, spans = injected(usage, fault)
         before = watched(changed, 0, HISTORY, None, None) if fault.name == "new user" else past
         stop = min(max(span.stop for _, span in spans) + HOUR, len(usage["runs"]))
