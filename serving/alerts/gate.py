@@ -18,7 +18,7 @@ class Gate:
     price go on, so they are judged by what they cost in a day.
     """
 
-    share: Decimal = Decimal("0.015")
+    share: Decimal = Decimal("0.02")
     least: Decimal = Decimal(0)
 
     def lets(self, anomaly: Anomaly, daily_spend: float) -> bool:

@@ -90,7 +90,7 @@ def test_everyone_s_excess_of_one_user_is_that_user_s() -> None:
 
 def test_only_what_is_worth_it_is_told() -> None:
     """An episode pages once what it has cost passes a share of the daily spend, and once only."""
-    watch = episodes(daily_spend=400.0)
+    watch = episodes(daily_spend=300.0)
     told = [watch.follow([reading("ada", "pay", 300)], minute * MINUTE_NS)[0].paged_ns for minute in range(1, 6)]
     assert told[:2] == [None, None]
     assert told[2:] == [4 * MINUTE_NS] * 3
