@@ -1,4 +1,4 @@
-"""How many windows a second of CPU detection takes in: the bank of detectors alone, and the engine's hook with its tables."""
+"""How many windows detection takes in a second of CPU: the detectors alone, and the engine's hook with its tables."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def main() -> int:
     """Print both rates."""
     rate, series = hook_rate()
     print(f"bank of detectors: {bank_rate():,.0f} windows/s of CPU, {SERIES:,} series at once")
-    print(
-        f"hook of the engine: {rate:,.0f} windows/s of CPU, {series:,} series at once, intensities and checkpoints included"
-    )
+    print(f"hook of the engine: {rate:,.0f} windows/s of CPU, {series:,} series at once, checkpoints included")
     return 0
 
 
