@@ -18,14 +18,14 @@ def test_committed_schemas_are_those_of_the_code(name: str) -> None:
     assert (CONFIGS / "schemas" / name).read_text(encoding="utf-8") == schema_text(name)
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "train").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "train").rglob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_training_configurations_load(path: Path) -> None:
     """Each is checked as a user's would be, and names its schema."""
     assert load_configuration(path).models
     assert "schemas/train.schema.json" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "tune").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((CONFIGS / "tune").rglob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_searches_load(path: Path) -> None:
     """Each is checked as a user's would be, and names its schema."""
     assert load_tune_configuration(path).space

@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
         document = {
             "series": len(panel.series),
             "windows": panel.windows,
+            "run_id": run.run_id,
             "window_s": panel.window_ns // 1_000_000_000,
             "models": rows,
             "champion": next((row for row in rows if row["version"] == promoted), None),
@@ -56,6 +57,10 @@ def main(argv: list[str]) -> int:
         print(json.dumps(document, indent=2))
     else:
         _show(rows, promoted)
+        for row in rows:
+            if row["loss"] is not None:
+                loss = f"{row['loss']['first']:.4f} to {row['loss']['last']:.4f}"
+                print(f"{row['model']}: training loss from {loss} in {row['steps']} steps")
         if run.promotion is not None:
             print(f"promotion: {run.promotion.reason}")
     return 0
@@ -77,7 +82,8 @@ def _row(one: Trained) -> dict[str, Any]:
         for key, value in one.backtest.accuracy.document().items()
     }
     head = {"model": one.name, "version": one.version, "run_id": one.run_id, "train_s": round(one.train_s, 3)}
-    return head | figures
+    ends = {"first": round(one.losses[0], 6), "last": round(one.losses[-1], 6)} if one.losses else None
+    return head | figures | {"steps": len(one.losses), "loss": ends}
 
 
 def _progress() -> Progress:
