@@ -19,8 +19,8 @@ SHORTEST = 3
 LONGEST = 60
 """Seasons of the longest stretch."""
 
-STEPS_SHARE = 0.3
-"""How much of the spread that the steps sum up to comes on top of the spread of the opinions."""
+MODEL_SHARE = 0.3
+"""How much of the spread that the models see comes on top of the spread of the opinions."""
 
 NEAR_WEIGHT = 4.0
 """Weight of a model's opinion on the very next windows; one on seven seasons or more has the weight of any other."""
@@ -48,17 +48,20 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     return np.stack(out)
 
 
-def opinion_weights(levels: int, models: int, season: int, horizon: int) -> Array:
-    """Weights of ``levels`` stretches and ``models``: models know more of the very next windows."""
-    far = min(1.0, horizon / (7 * season))
-    return np.array([1.0] * levels + [NEAR_WEIGHT + (1 - NEAR_WEIGHT) * far] * models)
+def opinion_weights(levels: int, season: int, horizon: int) -> Array:
+    """Weights of ``levels`` stretches, of the steps' own sum and of a direct forecast of it, which counts half.
+
+    Models know more of the very next windows, and their weight is larger there.
+    """
+    model = NEAR_WEIGHT + (1 - NEAR_WEIGHT) * min(1.0, horizon / (7 * season))
+    return np.array([1.0] * levels + [model, model / 2])
 
 
-def agreed(opinions: Array, weights: Array, summed: Array, width: float) -> Array:
-    """Quantiles of the sum (series, levels): weighted ones of opinions (opinions, series), and spread of the steps.
+def agreed(opinions: Array, weights: Array, spread: Array, width: float) -> Array:
+    """Quantiles of the sum (series, levels): weighted ones of opinions (opinions, series), and the models' spread.
 
-    ``summed`` are the quantiles that the steps add up to (series, levels); ``width`` stretches distances from the
-    median.
+    ``spread`` is how far the models' quantiles of the sum lie from their median (series, levels); ``width`` stretches
+    distances from the median.
     """
     order = np.argsort(opinions, axis=0, kind="stable")
     ranked = np.take_along_axis(opinions, order, axis=0)
@@ -68,7 +71,7 @@ def agreed(opinions: Array, weights: Array, summed: Array, width: float) -> Arra
     span = (middle - middle[:1]) / np.maximum(middle[-1:] - middle[:1], 1e-12)
     out = np.stack([[np.interp(level, at, row) for level in LEVELS] for at, row in zip(span.T, ranked.T, strict=True)])
     centre = len(LEVELS) // 2
-    out = out + STEPS_SHARE * (summed - summed[:, centre : centre + 1])
+    out = out + MODEL_SHARE * spread
     median = out[:, centre : centre + 1]
     return tidy(median + width * (out - median))
 

@@ -37,6 +37,9 @@ WHOLE = 5
 MEASURED = 600
 """They are measured on so many series at most, drawn at random."""
 
+TOTALS_CORRECTION = 0.25
+"""The power of the measured factor that is applied: early origins know far less of the past than the forecast will."""
+
 LSTM_PRIOR = 3.0
 """The LSTM's prior weight; every other member has one."""
 
@@ -160,8 +163,7 @@ class Ensemble:
         steps = np.stack([tidy(stretched(part, factor)) for part in steps])
         self._dependence = estimate(scores(actual, steps), panel.tenants)
         totals = np.stack([self._agreed(part, step, None, 1.0) for part, step in zip(seen, steps, strict=True)])
-        # Half of the correction, as factors go: early origins know less of the past than the forecast will.
-        whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** 0.5
+        whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** TOTALS_CORRECTION
         self._widths = Widths(factor, whole)
 
     def _totals(self, panel: Panel, steps: Array) -> Array:
@@ -172,13 +174,14 @@ class Ensemble:
         """Quantiles of the sum over the horizon (series, levels)."""
         horizon, middle = steps.shape[1], len(LEVELS) // 2
         summed = total_quantiles(steps, self._dependence)
-        own = [summed[:, middle]] + ([] if direct is None else [direct[:, middle]])
+        own = [summed[:, middle], direct[:, middle] if direct is not None else summed[:, middle]]
         levels = level_opinions(panel.values, panel.season, horizon)
         still, value = self._markov.standing_still(panel, horizon)
         chance = still.mean(axis=1)
         levels = (1 - chance) * levels + chance * value * horizon
-        weights = opinion_weights(len(levels), len(own), panel.season, horizon)
-        return agreed(np.concatenate([levels, np.stack(own)]), weights, summed, width)
+        weights = opinion_weights(len(levels), panel.season, horizon)
+        spreads = [part - part[:, middle : middle + 1] for part in (summed, summed if direct is None else direct)]
+        return agreed(np.concatenate([levels, np.stack(own)]), weights, 0.5 * (spreads[0] + spreads[1]), width)
 
 
 def _whole_horizons(panel: Panel, horizon: int) -> list[int]:
