@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from features.database import Location, is_server
+
 PREFIX = "METERCAST_"
 
 
@@ -17,6 +19,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Field(Path("metercast-data"), description="data directory; made where it is missing")
+    database_url: str | None = Field(
+        None,
+        description="`postgresql://...`: log, state and all else there; several servers may share it",
+    )
     plans: Path = Field(Path("configs/plans"), description="directory of price plans")
     host: str = Field("127.0.0.1", description="address to listen on; other than loopback only once keys exist")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on, 0 for a free one")
@@ -37,6 +43,13 @@ class Settings(BaseModel):
         """A list may be given as text, as the environment can hold nothing else."""
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        if value is not None:
+            is_server(value)
+        return value
+
     @field_validator("windows_s")
     @classmethod
     def _multiples(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -46,9 +59,9 @@ class Settings(BaseModel):
         return value
 
     @property
-    def database(self) -> Path:
-        """The database file inside the data directory."""
-        return self.data / "metercast.db"
+    def database(self) -> Location:
+        """Where the tables live: the server that was named, or the file inside the data directory."""
+        return self.database_url or self.data / "metercast.db"
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

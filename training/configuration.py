@@ -8,7 +8,10 @@ from typing import Annotated, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.registry import CHALLENGERS, FORECASTERS, why_unknown
+
+NAMES = (*(name for name in FORECASTERS if name not in CHALLENGERS), *CHALLENGERS)
+"""Whatever is installed, so that the schema for editors is the same everywhere."""
 
 
 class ConfigurationError(ValueError):
@@ -68,7 +71,7 @@ class TrainConfiguration(_Strict):
 
     experiment: str = "metercast"
     data: DataConfiguration = DataConfiguration()
-    models: list[Literal[tuple(FORECASTERS)]] = Field(  # type: ignore[valid-type]
+    models: list[Literal[NAMES]] = Field(  # type: ignore[valid-type]
         default=["seasonal-naive", "markov", "lstm"], min_length=1
     )
     lstm: LstmConfiguration = LstmConfiguration()
@@ -82,6 +85,13 @@ class TrainConfiguration(_Strict):
         le=1,
         description="how sure it must be that the best beats the champion; 0 promotes every best model",
     )
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        missing = [name for name in self.models if name not in FORECASTERS]
+        if missing:
+            raise ValueError(why_unknown(missing[0]))
+        return self
 
 
 class Choices(_Strict):

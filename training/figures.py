@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +14,17 @@ from training.backtest import Backtest
 ROWS = 4
 
 
-def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -> Figure:
+class Picture(Figure):
+    """A figure that notebooks show by itself, without pyplot and its state."""
+
+    def _repr_png_(self) -> bytes:
+        """The figure as notebooks ask for it."""
+        target = BytesIO()
+        self.savefig(target, format="png", dpi=100)
+        return target.getvalue()
+
+
+def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -> Picture:
     """Forecast fans from one origin, over what then happened, of ``series`` or else of the busiest.
 
     Raises ValueError for a series that is not in the panel.
@@ -21,7 +32,7 @@ def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -
     panel, cut, forecast = tested.panel, tested.cuts[origin], tested.forecasts[origin]
     horizon = tested.horizon
     rows = [panel.series.index(name) for name in series] or _busiest(tested, cut)
-    figure = Figure(figsize=(9, 2.2 * len(rows)), layout="constrained")
+    figure = Picture(figsize=(9, 2.2 * len(rows)), layout="constrained")
     ahead = np.arange(cut, cut + horizon)
     first, end = max(0, cut - 3 * horizon), min(panel.windows, cut + horizon)
     for place, row in enumerate(rows):
@@ -37,14 +48,14 @@ def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -
     return figure
 
 
-def calibration_figure(tested: Backtest) -> Figure:
+def calibration_figure(tested: Backtest) -> Picture:
     """How often actuals fell at or below each quantile, for windows and for totals; on the diagonal is right."""
     frame = tested.frame().drop_nulls("actual")
     below = [float((frame["actual"] <= frame[f"q{level:g}"]).mean() or 0.0) for level in LEVELS]  # type: ignore[arg-type]
     totals = np.stack([forecast.totals for forecast in tested.forecasts])
     panel = tested.panel
     bill = np.stack([np.nansum(panel.values[:, cut : cut + tested.horizon], axis=1) for cut in tested.cuts])
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    figure = Picture(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--", label="perfect")
     axes.plot(LEVELS, below, marker="o", label="windows")
@@ -54,10 +65,10 @@ def calibration_figure(tested: Backtest) -> Figure:
     return figure
 
 
-def horizon_figure(tested: Backtest | Mapping[str, Backtest]) -> Figure:
+def horizon_figure(tested: Backtest | Mapping[str, Backtest]) -> Picture:
     """Weighted quantile loss by how far ahead a window was forecast, of one model or of several by name."""
     models = {"": tested} if isinstance(tested, Backtest) else tested
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = Picture(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     for name, one in models.items():
         axes.plot([point.step for point in one.by_step], [point.wql for point in one.by_step], label=name)
@@ -68,15 +79,27 @@ def horizon_figure(tested: Backtest | Mapping[str, Backtest]) -> Figure:
     return figure
 
 
-def loss_figure(losses: Sequence[float], held_back: Sequence[float] = ()) -> Figure:
+def loss_figure(losses: Sequence[float], held_back: Sequence[float] = ()) -> Picture:
     """The loss of every training step, and of the checks on what was held back."""
-    figure = Figure(figsize=(6, 3), layout="constrained")
+    figure = Picture(figsize=(6, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(range(1, len(losses) + 1), losses, linewidth=0.8, label="training")
     if held_back:
         at = np.linspace(len(losses) / len(held_back), len(losses), len(held_back))
         axes.plot(at, held_back, marker="o", label="held back")
     axes.set(xlabel="step", ylabel="loss")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def search_figure(values: Sequence[float], metric: str) -> Picture:
+    """What every completed trial of a search reached, and the best until then; lower is better."""
+    figure = Picture(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = range(1, len(values) + 1)
+    axes.plot(numbers, values, linestyle="none", marker="o", markersize=4, label="trial")
+    axes.plot(numbers, np.minimum.accumulate(values), drawstyle="steps-post", label="best so far")
+    axes.set(xlabel="completed trial", ylabel=metric)
     axes.legend(fontsize=8)
     return figure
 

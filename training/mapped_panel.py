@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,17 @@ def reopened(values: NDArray[np.float64], file: Path) -> NDArray[np.float64]:
     assert isinstance(values, np.memmap)
     values.flush()
     return np.asarray(np.load(file, mmap_mode="r"))
+
+
+def handed_over(panel: Panel, file: Path) -> Panel:
+    """Put a panel's values into a file for other processes; what is returned goes to them, and to `taken_over`."""
+    np.save(file, panel.values)
+    return replace(panel, values=panel.values[:, :0])
+
+
+def taken_over(rest: Panel, file: Path) -> Panel:
+    """The panel that another process put into a file."""
+    return replace(rest, values=np.asarray(np.load(file, mmap_mode="r")))
 
 
 def is_mapped(panel: Panel) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast
+from models.losses import pinball, seasonal_scale
 
 Array = NDArray[np.float64]
 
@@ -45,22 +46,6 @@ class StepAccuracy:
     def document(self) -> dict[str, float]:
         """The figures by name."""
         return {"mase": self.mase, "wql": self.wql, "coverage": self.coverage}
-
-
-def pinball(actual: Array, quantiles: Array) -> Array:
-    """Twice the pinball loss: actual (...,), quantiles (..., L) -> (..., L); at the median it is the absolute error."""
-    levels = np.asarray(LEVELS)
-    error = actual[..., None] - quantiles
-    return np.asarray(2 * np.maximum(levels * error, (levels - 1) * error), dtype=np.float64)
-
-
-def seasonal_scale(past: Array, season: int) -> Array:
-    """Mean absolute seasonal difference of each series (series,); NaN where it is zero or unknown."""
-    lag = min(season, max(1, past.shape[1] // 2))
-    with np.errstate(all="ignore"):
-        known = np.isfinite(past[:, lag:]) & np.isfinite(past[:, :-lag])
-        gap = np.where(known, np.abs(past[:, lag:] - past[:, :-lag]), 0.0).sum(axis=1) / known.sum(axis=1)
-    return np.where(gap > 0, gap, np.nan)
 
 
 def accuracy(pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int) -> Accuracy:

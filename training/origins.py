@@ -9,14 +9,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from models.bundle import load, save
 from models.contracts import Forecast, Forecaster
 from models.panel import Panel
+from training.mapped_panel import handed_over, taken_over
 from training.partial import Partial
 from training.threads import few_threads
 
@@ -85,8 +83,7 @@ def _side_by_side(
     with tempfile.TemporaryDirectory(prefix="metercast-backtest-") as scratch:
         bundle, values = Path(scratch) / "model", Path(scratch) / "values.npy"
         save(model, bundle, {})
-        np.save(values, panel.values)
-        rest = replace(panel, values=panel.values[:, :0])
+        rest = handed_over(panel, values)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, context, _begin, (bundle, values, rest)) as pool:
             jobs = {pool.submit(_forecast, cut, horizon): cut for cut in cuts}
@@ -106,7 +103,7 @@ _process: dict[str, tuple[Forecaster, Panel]] = {}
 def _begin(bundle: Path, values: Path, rest: Panel) -> None:
     """What a process does once: leave interrupts to the process that started it, load the model, map the values."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _process["work"] = load(bundle)[0], replace(rest, values=np.load(values, mmap_mode="r"))
+    _process["work"] = load(bundle)[0], taken_over(rest, values)
 
 
 def _forecast(cut: int, horizon: int) -> tuple[Forecast, float]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ class Promotion:
     version: str | None
     reason: str
     challenge: Challenge | None = None
+
+    def _repr_html_(self) -> str:
+        """What became of it, for notebooks."""
+        head = f"Version {self.version} is the champion now" if self.version is not None else "No promotion"
+        return f"<p><b>{head}</b>: {escape(self.reason)}</p>"
 
 
 @dataclass(frozen=True, slots=True)

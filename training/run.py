@@ -11,9 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.bundle import save
 from models.contracts import Forecaster
+from models.drift import reach_of
 from models.forecasters.lstm import LstmConfig
+from models.losses import scaled_pinball
 from models.panel import Panel
 from training.backtest import Backtest, backtest, rolling_cuts
 from training.configuration import TrainConfiguration
@@ -224,12 +228,25 @@ def _register(
         "data": fingerprint(panel),
         "run_id": run_id,
         "recipe": asdict(work.config) if forecaster.name in NETWORKS else None,
+        "watched": _watched(tested, panel, work.horizon),
         "backtest": {key: _plain(value) for key, value in figures.items()} | {"origins": len(tested.cuts)},
     }
     bundle = scratch / "bundle"
     save(forecaster, bundle, metadata)
     save_served(bundle, metadata, scratch / "model")
     return tracking.register(run_id, forecaster.name, scratch / "model")
+
+
+def _watched(tested: Backtest, panel: Panel, horizon: int) -> dict[str, Any]:
+    """The backtest's loss as far ahead as the server watches the model: what drift is measured against."""
+    reach = reach_of({"season": panel.season, "horizon": horizon})
+    losses = [
+        scaled_pinball(panel.values[:, :cut], panel.values[:, cut : cut + reach], one.steps[:, :reach], panel.season)
+        for cut, one in zip(tested.cuts, tested.forecasts, strict=True)
+    ]
+    known = np.concatenate(losses)
+    known = known[np.isfinite(known)]
+    return {"windows": reach, "scaled_pinball": round(float(known.mean()), 6) if known.size else None}
 
 
 def _plain(value: float) -> float | None:

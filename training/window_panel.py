@@ -22,15 +22,15 @@ _KEY = ("user_id", "operation_id", "micro_operation_type")
 
 
 def panel_of_windows(database: Path, window_s: int, windows: int, season: int, file: Path) -> Panel | None:
-    """The last ``windows`` closed windows, as `features.series.all_series` has them; None where there are none.
+    """The last ``windows`` closed windows up to the last usage, as `features.series.all_series` has them.
 
-    Windows that the engine may still add to are left out: they would teach that usage falls at the end. Raises
-    sqlite3.OperationalError for a file that is no platform's database.
+    None where there are none. Windows that the engine may still add to are left out: they would teach that usage falls
+    at the end. Raises sqlite3.OperationalError for a file that is no platform's database.
     """
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
     try:
         reader, window_ns = WindowsReader(), window_s * NANOSECONDS
-        end_ns = _closed_until_ns(connection, window_s)
+        end_ns = min(_closed_until_ns(connection, window_s), _used_until_ns(connection, window_s))
         start_ns = end_ns - windows * window_ns
         series = _series(reader.totals(connection, window_s, start_ns, end_ns))
         if series.is_empty():
@@ -54,6 +54,16 @@ def _closed_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
     query = "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine"
     row = connection.execute(query, (window_s,)).fetchone()
     return int(row[0]) if row and row[0] else 0
+
+
+def _used_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
+    """End of the last window that holds anything: a server that idles closes empty windows on and on."""
+    latest = (
+        "SELECT max(last_ns) FROM window_chunks WHERE window_s = ?",
+        "SELECT max(window_start_ns) FROM rollups WHERE window_s = ?",
+    )
+    found = [connection.execute(query, (window_s,)).fetchone()[0] for query in latest]
+    return max((int(one) + window_s * NANOSECONDS for one in found if one is not None), default=0)
 
 
 def _series(totals: pl.DataFrame) -> pl.DataFrame:

@@ -29,7 +29,7 @@ CUSTOM = CODE["CUSTOM"]
 EXECUTIONS = "executions"
 """The meter of runs: the last CPU record of each carries one unit of it."""
 
-CONTRACT = 1
+CONTRACT = 2
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
 
 SHORT_NS = 10_000
@@ -120,6 +120,21 @@ class Engine:
         parent = execution.parent
         if parent is not None and parent.is_open:
             self._charge_to(parent)
+
+    def enter(self, operation: str, user: str = "") -> Execution:
+        """Open an execution and make it the current one of this context."""
+        outer = self.current.get()
+        execution = self.open(operation, user)
+        execution.outer = outer
+        self.current.set(execution)
+        return execution
+
+    def leave(self, execution: Execution) -> None:
+        """Close an execution and make current what was before it, if it ends in the context that it began in."""
+        self.close(execution)
+        outer, execution.outer = execution.outer, None
+        if self.current.get() is execution:
+            self.current.set(outer)
 
     def switch(self, execution: Execution | None) -> None:
         """Charge this thread's time to another execution from now on (None: to nobody), as a task switch does."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 
-from metercast.runtime import engine
+from metercast.runtime import block_of, engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any, Self, TypeVar
 
     from metercast.execution import Execution
 
@@ -20,23 +19,17 @@ if TYPE_CHECKING:
 _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200  # code flags of the language reference
 
 
-class operation:  # noqa: N801 -- reads as a verb in `with operation("checkout"):`
-    """Meter a block or a function as one billable operation.
+class PythonBlock:
+    """What opens an operation for a block, where the engine has no compiled form of it."""
 
-    ``with operation("checkout", user="acme"):``, ``async with`` alike, or ``@operation("checkout")`` on a function,
-    coroutine function, generator or async generator. Without ``user`` the user of the enclosing operation, of
-    `set_user`, or the default one pays.
-    """
-
-    __slots__ = ("_execution", "_token", "name", "user")
+    __slots__ = ("_execution", "name", "user")
 
     def __init__(self, name: str, user: str = "") -> None:
         self.name = name
         self.user = user
         self._execution: Execution | None = None
-        self._token: Token[Execution | None] | None = None
 
-    def __enter__(self) -> operation:
+    def __enter__(self) -> Self:
         if not engine.is_on:
             return self
         if self._execution is not None:
@@ -44,25 +37,34 @@ class operation:  # noqa: N801 -- reads as a verb in `with operation("checkout")
                 f"operation({self.name!r}) is already open; one object meters one block at a time. "
                 "Write operation(...) anew for each block."
             )
-        execution = self._execution = engine.open(self.name, self.user)
-        self._token = engine.current.set(execution)
+        self._execution = engine.enter(self.name, self.user)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        execution, token = self._execution, self._token
-        self._execution = self._token = None
-        if execution is None or token is None:
-            return
-        engine.close(execution)
-        try:
-            engine.current.reset(token)
-        except ValueError:  # closed in another context than it was opened in, as async generators may be
-            if engine.current.get() is execution:
-                engine.current.set(execution.parent)
+        execution, self._execution = self._execution, None
+        if execution is not None:
+            engine.leave(execution)
 
-    async def __aenter__(self) -> operation:
+
+if TYPE_CHECKING:
+    Block = PythonBlock
+else:
+    Block = block_of(engine) or PythonBlock
+
+
+class operation(Block):  # noqa: N801 -- reads as a verb in `with operation("checkout"):`
+    """Meter a block or a function as one billable operation.
+
+    ``with operation("checkout", user="acme"):``, ``async with`` alike, or ``@operation("checkout")`` on a function,
+    coroutine function, generator or async generator. Without ``user`` the user of the enclosing operation, of
+    `set_user`, or the default one pays.
+    """
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(

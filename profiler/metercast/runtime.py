@@ -36,6 +36,16 @@ def make_engine(name: str) -> Engine:
     return Engine()
 
 
+def block_of(engine: Engine) -> Any:
+    """The compiled form of a metered block, reporting to that engine; None where the engine has none."""
+    if type(engine) is Engine:
+        return None
+    from metercast._engine import Block
+
+    Block.use(engine)
+    return Block
+
+
 engine = make_engine("python" if os.environ.get("METERCAST_DETAIL") == "call" else os.environ.get(ENGINE, "auto"))
 _shipper: Shipper | None = None
 _lock = threading.RLock()  # a signal handler may stop what it interrupts in starting
@@ -75,6 +85,19 @@ def stop(timeout_s: float | None = None) -> None:
         engine.checkpoint()
         engine.is_on = False
         shipper.stop(timeout_s)
+
+
+def pause(reason: str = "by the program") -> None:
+    """Meter nothing from here on until `resume`; an event says so, and why."""
+    if _shipper is not None:
+        engine.checkpoint()
+        _shipper.switch(False, reason)
+
+
+def resume(reason: str = "by the program") -> None:
+    """Meter again after `pause`."""
+    if _shipper is not None:
+        _shipper.switch(True, reason)
 
 
 def flush(timeout_s: float = 5.0) -> bool:

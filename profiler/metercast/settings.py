@@ -19,6 +19,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
+    ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
 """(attribute, variable, type, default, meaning) of every setting; the README's table is tested against it."""
@@ -43,6 +44,7 @@ class Settings:
     interval_s: float
     timeout_s: float
     engine: str
+    control: str
     off: bool
 
     __slots__ = tuple(row[0] for row in SETTINGS)

@@ -1,4 +1,4 @@
-/* What the engine and the interception of libc share: per-thread state, and charging a call without the GIL. */
+/* What the parts of the compiled engine share: records, executions, threads, and who calls whom. */
 #ifndef METERCAST_ENGINE_H
 #define METERCAST_ENGINE_H
 
@@ -8,13 +8,65 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
+#include "clock.h"
 
 /* Codes of micro-operation types: their places in metercast.event.MICRO_OPERATION_TYPES. */
 enum {
     CPU_INSTRUCTION, MEMORY_READ, MEMORY_WRITE, MEMORY_ALLOC, NETWORK_SEND, NETWORK_RECEIVE,
     DISK_READ, DISK_WRITE, WAIT, GPU_COMPUTE, CUSTOM, UNATTRIBUTED, PROFILER_SELF, CODES
 };
+
+/* Records ---------------------------------------------------------------------------------------------------------- */
+
+/* One micro-operation, of fixed size; names are places in the table of names. */
+typedef struct {
+    int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
+    double units;
+    int64_t execution, parent;
+    uint32_t operation, user, meter, code;
+} Record;
+
+/* What all records of one user, operation, type and meter come to. */
+typedef struct {
+    uint32_t operation, user, meter, code;
+    int64_t records, cpu_ns, memory, network, disk, duration_ns;
+    double units;
+} Total;
+
+/* Texts by number; 0 is the empty one. Forgotten as a whole when they are many and no record names one. */
+typedef struct {
+    PyObject *numbers; /* dict: text -> place */
+    PyObject **texts;
+    uint32_t count, room, generation;
+} Names;
+
+/* Written by whoever holds the GIL, so there is one writer and one reader at a time. */
+typedef struct {
+    Names names;
+    Record *records;
+    Py_ssize_t capacity, allocated, first, count;
+    Total *totals; /* hash table with open addressing; records == 0: the place is free */
+    Py_ssize_t places, used;
+    long long dropped;
+    char is_on, sums_up;
+} Ring;
+
+struct Execution;
+int ring_init(Ring *ring, Py_ssize_t capacity);
+void ring_clear(Ring *ring); /* forget everything that waits */
+void ring_free(Ring *ring);
+/* Keep a record of the execution's; the names and numbers are filled in here. */
+void ring_append(Ring *ring, struct Execution *execution, PyObject *meter, Record record);
+PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns);
+PyObject *ring_take_totals(Ring *ring);
+int ring_types_ready(void);
+
+/* Executions ------------------------------------------------------------------------------------------------------- */
+
+/* What the calls of one type have used. */
+typedef struct {
+    int64_t calls, cpu_ns, memory, network, disk;
+} Sum;
 
 /* CPU and waiting time that one thread has spent for one execution and not recorded yet. */
 typedef struct {
@@ -27,46 +79,52 @@ typedef struct Execution {
     long long id, parent_id;
     PyObject *operation, *user;
     struct Execution *parent;
+    PyObject *outer; /* what the context variable held before `enter`; NULL: not entered */
+    uint32_t operation_name, user_name, generation; /* places in the table of names, valid for that generation */
     char is_open, is_root;
     Charge own;
+    Sum *sums;         /* calls of its own thread, kept until it ends; NULL or CODES of them */
+    uint32_t has_sums; /* bit i: sums[i] is not empty */
     int64_t late_bytes;       /* received outside of it on a connection it answered; guarded by the senders' lock */
     int descriptors[4], used; /* connections it has sent on */
 } Execution;
 
-/* What the calls of one type have used since the thread's last boundary. */
-typedef struct {
-    int64_t calls, cpu_ns, memory, network, disk;
-} Sum;
+extern PyTypeObject ExecutionType;
+int execution_or_none(PyObject *value, Execution **execution);
 
-/* `lock` guards `charged` and `sums`, which the shipper collects while the thread may be inside libc. */
+/* Threads ---------------------------------------------------------------------------------------------------------- */
+
+/* `lock` guards charges, marks and `sums`, which the shipper settles while the thread may be inside libc. */
 typedef struct Thread {
     struct Thread *next;
     atomic_flag lock;
     atomic_int is_over;
     uint64_t serial;
+    pthread_t identity;
     Execution *charged; /* owned */
     int is_foreign;     /* charges `foreign`, not the execution's own charge */
     Charge foreign;
     int64_t cpu_mark, elapsed_mark;
-    int64_t claimed_ns;     /* CPU since cpu_mark that short spans have claimed by their elapsed time */
+    int64_t claimed_ns;     /* CPU since cpu_mark that spans without a reading have claimed by their elapsed time */
     int64_t claimed_new_ns; /* that part of it which calls have claimed since elapsed_mark */
-    uint32_t used;      /* bit i: sums[i] is not empty */
+    uint32_t used;          /* bit i: sums[i] is not empty */
     Sum sums[CODES];
     int64_t calls;
+    int64_t attributed_ns; /* CPU ever charged to an execution */
     int is_busy, is_muted;
 } Thread;
 
-extern _Thread_local Thread *metercast_thread;
+extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
 extern atomic_int metercast_is_on;
+extern atomic_int metercast_times_calls; /* 0: calls are counted, and their time stays the operation's */
+extern int64_t metercast_short_ns;       /* spans below it are charged their elapsed time; -1: every boundary reads */
 
-static inline int64_t read_clock(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+Thread *thread_first_seen(void);
+
+static inline Thread *this_thread(void) {
+    Thread *thread = metercast_thread;
+    return thread != NULL ? thread : thread_first_seen();
 }
-
-static inline int64_t elapsed_clock(void) { return read_clock(CLOCK_MONOTONIC); }
-static inline int64_t cpu_clock(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 static inline void thread_lock(Thread *thread) {
     while (atomic_flag_test_and_set_explicit(&thread->lock, memory_order_acquire)) sched_yield();
@@ -76,8 +134,45 @@ static inline void thread_unlock(Thread *thread) {
     atomic_flag_clear_explicit(&thread->lock, memory_order_release);
 }
 
-/* Charge a call that began at `started_ns` and ends now; needs no GIL; the caller is the thread itself. */
+static inline Charge *charge_of(Thread *thread) {
+    return thread->is_foreign ? &thread->foreign : &thread->charged->own;
+}
+
+/* Engine ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *current, *user, *default_user, *user_headers;
+    Ring ring;
+    long long tick, number;
+} Engine;
+
+extern PyTypeObject EngineType, BlockType, StepType;
+
+/* charging.c: all but the first need the GIL. */
+
+#define UNTIMED 1 /* a beginning that says: count the call, and leave its time to the operation */
+
+/* Charge a call that began at `started_ns` or was not timed, and ends now; the caller is the thread itself. */
 void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t memory, int64_t network, int64_t disk);
+int threads_init(void);
+void settle(Engine *engine, Thread *thread);
+void switch_to(Engine *engine, Execution *execution);
+void open_execution(Engine *engine, Thread *thread, Execution *execution, Execution *parent);
+void close_execution(Engine *engine, Thread *thread, Execution *execution);
+void resume_execution(Engine *engine, Thread *thread, Execution *execution);
+void checkpoint(Engine *engine, Thread *thread, Execution *current);
+void record_stale(Engine *engine, Thread *thread);
+void collect(Engine *engine); /* settle every thread, as before a flush */
+int64_t threads_calls(void);
+int64_t threads_attributed_ns(void);
+void threads_after_fork(Engine *engine, Execution *current);
+
+/* engine.c */
+Execution *current_execution(Engine *engine); /* borrowed from the context, or NULL */
+Execution *engine_enter(Engine *engine, PyObject *operation, PyObject *user); /* open and make current */
+void engine_leave(Engine *engine, Execution *execution);                      /* close and make the outer one current */
+extern PyObject *metercast_empty_text, *metercast_executions_text;
 
 /* got.c */
 int metercast_intercept(void);

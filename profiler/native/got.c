@@ -115,8 +115,7 @@ static void count_send(Thread *thread, int descriptor, int64_t started_ns, int64
     if (works_for_an_operation(thread) && descriptor < DESCRIPTORS) {
         if (descriptors[descriptor].sender != thread->charged) note_sender(thread, descriptor);
         int64_t held = atomic_exchange(&descriptors[descriptor].held, 0);
-        if (held) metercast_charge_call(thread, NETWORK_RECEIVE, started_ns, 0, held, 0);
-        if (held) started_ns = elapsed_clock();
+        if (held) metercast_charge_call(thread, NETWORK_RECEIVE, UNTIMED, 0, held, 0);
     }
     if (thread->charged) metercast_charge_call(thread, NETWORK_SEND, started_ns, 0, size, 0);
 }
@@ -152,10 +151,12 @@ static void count(int descriptor, int is_write, int64_t started_ns, int64_t size
     errno = error;
 }
 
-/* When a call began; 1 where only connections are watched, 0 where nothing is: neither reads the clock. */
+/* When a call began; UNTIMED where it is only counted, 0 where nothing is: neither reads the clock. */
 static inline int64_t start(void) {
     Thread *thread = metered_thread();
-    return thread == NULL ? 0 : thread->charged == NULL ? 1 : elapsed_clock();
+    if (thread == NULL) return 0;
+    if (thread->charged == NULL || !atomic_load_explicit(&metercast_times_calls, memory_order_relaxed)) return UNTIMED;
+    return elapsed_clock();
 }
 
 int64_t metercast_call_starts(void) { return start(); }
@@ -229,7 +230,7 @@ static int counted_recvmmsg(int d, struct mmsghdr *messages, unsigned int n, int
 static void count_copy(int from, int to, int64_t started_ns, int64_t size) {
     if (started_ns == 0) return;
     count(from, 0, started_ns, size);
-    count(to, 1, elapsed_clock(), size);
+    count(to, 1, UNTIMED, size);
 }
 
 static ssize_t counted_sendfile(int to, int from, off_t *offset, size_t n) {
@@ -256,7 +257,7 @@ static void forget(int descriptor) {
     Thread *thread = metered_thread();
     if (held && thread && thread->charged) {
         thread->is_busy = 1;
-        metercast_charge_call(thread, NETWORK_RECEIVE, elapsed_clock(), 0, held, 0);
+        metercast_charge_call(thread, NETWORK_RECEIVE, UNTIMED, 0, held, 0);
         thread->is_busy = 0;
     }
     if (entry->sender) {

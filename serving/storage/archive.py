@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from features.database import Connection
 from features.schema import ARROW_SCHEMA
-from features.stored_rows import CorruptBatchError, decode
+from features.stored_rows import CorruptBatchError, walk
 
 PARTS = """
 CREATE TABLE IF NOT EXISTS parts (
@@ -40,7 +40,7 @@ class Part:
 class Archive:
     """The Parquet parts beside a data directory's database: sorted by user and time, zstd, one row an event."""
 
-    def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
+    def __init__(self, connection: Connection, directory: Path) -> None:
         """Parts lie in ``directory``, which is made when the first is written."""
         self._connection, self._directory = connection, directory
         connection.execute(PARTS)
@@ -87,16 +87,13 @@ class Archive:
         if not offsets:
             return None
         part = self.write(f"events-{offsets[0]:012}-{offsets[-1]:012}", offsets[0], offsets[-1], pl.concat(frames))
-        self._connection.executemany("UPDATE log SET body = x'' WHERE log_offset = ?", [(one,) for one in offsets])
+        self._connection.executemany("UPDATE log SET body = ? WHERE log_offset = ?", [(b"", one) for one in offsets])
         return part
 
     def _old(self, before_ns: int, until_offset: int) -> Iterator[tuple[int, pl.DataFrame]]:
-        query = (
-            "SELECT log_offset, digest, body FROM log WHERE received_ns < ? AND log_offset <= ? AND length(body) > 0 "
-            "ORDER BY log_offset"
-        )
-        for offset, digest, body in self._connection.execute(query, (before_ns, until_offset)):
-            yield offset, pl.DataFrame(pl.from_arrow(decode(body, digest, f"batch at offset {offset}")))
+        for stored in walk(self._connection, 0, until_offset):
+            if stored.received_ns < before_ns:
+                yield stored.offset, pl.DataFrame(pl.from_arrow(stored.rows()))
 
     def write(self, stem: str, first_offset: int, last_offset: int, events: pl.DataFrame) -> Part:
         """Write a part durably and enter it, inside the caller's transaction."""
@@ -110,7 +107,7 @@ class Archive:
         _sync_directory(self._directory)
         part = Part(path.name, first_offset, last_offset, events.height, _sha256(path))
         values = (part.file, first_offset, last_offset, part.events, part.sha256)
-        self._connection.execute("REPLACE INTO parts VALUES (?, ?, ?, ?, ?)", values)
+        self._connection.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?)", values)
         return part
 
     def replace(self, part: Part, events: pl.DataFrame, version: int) -> None:
@@ -119,6 +116,20 @@ class Archive:
         self._connection.execute("DELETE FROM parts WHERE file = ?", (part.file,))
         if events.height:
             self.write(f"{stem}-v{version}", part.first_offset, part.last_offset, events)
+
+    def erase(self, chosen: pl.Expr, version: int) -> int:
+        """Remove the chosen events from all parts, inside the caller's transaction; returns how many there were.
+
+        Call `tidy` after the commit. ``version`` names the parts written anew and must be higher each time.
+        """
+        erased = 0
+        for part in self.parts():
+            events = self.read(part)
+            kept = events.filter(~chosen)
+            if kept.height < events.height:
+                self.replace(part, kept, version)
+                erased += events.height - kept.height
+        return erased
 
     def tidy(self) -> None:
         """Remove files that no part names: what a crash left, and what was replaced."""

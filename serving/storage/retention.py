@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
+from features.database import Connection, tables
 from features.stored_windows import ROLLUP_S
 from serving.storage import window_table
 
@@ -13,15 +13,15 @@ DAY_NS = 86_400 * 1_000_000_000
 _TABLE = "CREATE TABLE IF NOT EXISTS retention (window_s INTEGER PRIMARY KEY, from_ns INTEGER NOT NULL)"
 
 
-def engine_offset(connection: sqlite3.Connection) -> int:
+def engine_offset(connection: Connection) -> int:
     """How far the engine has read the log; 0 before its first start."""
-    if not _exists(connection, "engine"):
+    if "engine" not in tables(connection):
         return 0
     row = connection.execute("SELECT state FROM engine").fetchone()
     return int(json.loads(row[0])["offset"]) if row and row[0] else 0
 
 
-def drop_windows(connection: sqlite3.Connection, before_ns: int) -> int:
+def drop_windows(connection: Connection, before_ns: int) -> int:
     """Drop windows shorter than an hour that start before a time; returns how many there were."""
     connection.execute(_TABLE)
     before_ns -= before_ns % (ROLLUP_S * 1_000_000_000)
@@ -31,7 +31,8 @@ def drop_windows(connection: sqlite3.Connection, before_ns: int) -> int:
         short = [(length, before_ns) for length in lengths if length < ROLLUP_S]
         # The time is kept, so that a replay does not take dropped windows for lost ones.
         connection.executemany(
-            "INSERT INTO retention VALUES (?, ?) ON CONFLICT DO UPDATE SET from_ns = max(from_ns, excluded.from_ns)",
+            "INSERT INTO retention VALUES (?, ?) ON CONFLICT (window_s) DO UPDATE SET from_ns = excluded.from_ns "
+            "WHERE excluded.from_ns > retention.from_ns",
             short,
         )
         dropped = window_table.drop_before(connection, before_ns)
@@ -42,14 +43,9 @@ def drop_windows(connection: sqlite3.Connection, before_ns: int) -> int:
     return dropped
 
 
-def kept_from_ns(connection: sqlite3.Connection, window_s: int) -> int:
+def kept_from_ns(connection: Connection, window_s: int) -> int:
     """Start of the oldest window of a length that is kept, in Unix nanoseconds; 0 when all are."""
-    if not _exists(connection, "retention"):
+    if "retention" not in tables(connection):
         return 0
     row = connection.execute("SELECT from_ns FROM retention WHERE window_s = ?", (window_s,)).fetchone()
     return int(row[0]) if row else 0
-
-
-def _exists(connection: sqlite3.Connection, table: str) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.execute(query, (table,)).fetchone() is not None

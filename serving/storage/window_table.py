@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from zlib import crc32
 
 import numpy as np
 import polars as pl
 
+from features.database import Connection
 from features.stored_windows import ROLLUP_S, SUMMED, next_number
 from features.window_rows import AMOUNTS, COUNTS, GRID, WindowRows, merged
 from features.windows import KEYS
@@ -21,7 +21,8 @@ _MOST_WINDOWS = 250_000
 _MARK = ", ".join("?" for _ in range(3 + len(SUMMED)))
 _ADD = f"""
 INSERT INTO rollups (window_s, window_start_ns, series_id, {", ".join(SUMMED)}) VALUES ({_MARK})
-ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMMED)}
+ON CONFLICT (window_s, series_id, window_start_ns) DO UPDATE SET
+{", ".join(f"{name} = rollups.{name} + excluded.{name}" for name in SUMMED)}
 """  # noqa: S608
 
 
@@ -30,12 +31,20 @@ def shard_of(user: str) -> int:
     return crc32(user.encode()) % SHARDS
 
 
-def add_series(connection: sqlite3.Connection, rows: Iterable[tuple[int, int, str, str, str, str]]) -> None:
+def add_series(connection: Connection, rows: Iterable[tuple[int, int, str, str, str, str]]) -> None:
     """Enter series: (number, shard, and the key), inside the caller's transaction."""
-    connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", rows)
+    new = list(rows)
+    if not new:
+        return
+    connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", new)
+    connection.execute(
+        "INSERT INTO next_series VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number "
+        "WHERE excluded.number > next_series.number",
+        (max(row[0] for row in new) + 1,),
+    )
 
 
-def keep_open(connection: sqlite3.Connection, window_s: int, rows: WindowRows, replaces: bool) -> None:
+def keep_open(connection: Connection, window_s: int, rows: WindowRows, replaces: bool) -> None:
     """Add to the open windows of one length, or replace them, inside the caller's transaction."""
     if replaces:
         connection.execute("DELETE FROM open_windows WHERE window_s = ?", (window_s,))
@@ -43,7 +52,7 @@ def keep_open(connection: sqlite3.Connection, window_s: int, rows: WindowRows, r
         connection.execute("INSERT INTO open_windows (window_s, body) VALUES (?, ?)", (window_s, rows.encode()))
 
 
-def keep_closed(connection: sqlite3.Connection, window_s: int, shard: int, rows: WindowRows) -> None:
+def keep_closed(connection: Connection, window_s: int, shard: int, rows: WindowRows) -> None:
     """Add to the closed windows of a shard, inside the caller's transaction; merges or rolls up what has gathered."""
     if not len(rows):
         return
@@ -61,7 +70,7 @@ def keep_closed(connection: sqlite3.Connection, window_s: int, shard: int, rows:
         _insert(connection, window_s, shard, total, is_merged=True)
 
 
-def roll_up(connection: sqlite3.Connection, window_s: int, rows: WindowRows) -> None:
+def roll_up(connection: Connection, window_s: int, rows: WindowRows) -> None:
     """Add windows to the rollups, series by series, inside the caller's transaction."""
     order = np.lexsort((rows.starts_ns, rows.series))
     columns = [rows.starts_ns, rows.series, *rows.counts, *rows.amounts]
@@ -69,7 +78,7 @@ def roll_up(connection: sqlite3.Connection, window_s: int, rows: WindowRows) -> 
     connection.executemany(_ADD, zip([window_s] * len(rows), *lists, strict=True))
 
 
-def _insert(connection: sqlite3.Connection, window_s: int, shard: int, rows: WindowRows, is_merged: bool) -> None:
+def _insert(connection: Connection, window_s: int, shard: int, rows: WindowRows, is_merged: bool) -> None:
     connection.execute(
         "INSERT INTO window_chunks (window_s, shard, is_merged, first_ns, last_ns, windows, body) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -85,7 +94,7 @@ def _insert(connection: sqlite3.Connection, window_s: int, shard: int, rows: Win
     )
 
 
-def add(connection: sqlite3.Connection, window_s: int, sums: pl.DataFrame) -> None:
+def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
     """Add windows (columns of `features.windows.SCHEMA`) from elsewhere, inside the caller's transaction."""
     query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
     known = {tuple(key): number for number, *key in connection.execute(query)}
@@ -107,7 +116,7 @@ def add(connection: sqlite3.Connection, window_s: int, sums: pl.DataFrame) -> No
         keep_closed(connection, window_s, shard, rows.take(shards == shard))
 
 
-def drop_before(connection: sqlite3.Connection, before_ns: int) -> int:
+def drop_before(connection: Connection, before_ns: int) -> int:
     """Drop chunks of short windows that all start before a time, inside the caller's transaction; how many windows."""
     old = "window_s < ? AND last_ns < ?"
     values = (ROLLUP_S, before_ns)

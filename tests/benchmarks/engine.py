@@ -109,9 +109,10 @@ class Spent:
 
 def engine(directory: Path, limit: int, detect_s: int) -> dict[str, Any]:
     """The engine as it runs: windows, baselines, the detection hook and a durable commit of every step."""
+    from serving.storage.sqlite_engine_store import SqliteEngineStore
+
     from serving.alerts.hook import DetectionHook
     from serving.engine.worker import EngineWorker
-    from serving.storage.sqlite_engine_store import SqliteEngineStore
 
     for path in directory.glob("metercast.db*"):
         path.unlink()

@@ -13,7 +13,7 @@ from metercast.event import BATCH_MEDIA_TYPE
 from features.sqlite_log import SqliteEventLog
 from serving.engine.worker import EngineWorker
 from serving.ingest.bodies import ARROW_MEDIA_TYPE, Limits, parse
-from serving.storage.sqlite_engine_store import SqliteEngineStore
+from serving.storage.engine_store import DatabaseEngineStore
 
 BATCHES, ROWS = 100, 100
 
@@ -57,7 +57,7 @@ def main() -> None:
         started = time.process_time()
         log.append(batches)
         log_s = time.process_time() - started
-        worker = EngineWorker(log, SqliteEngineStore(Path(directory) / "m.db"))
+        worker = EngineWorker(log, DatabaseEngineStore(Path(directory) / "m.db"))
         worker.take_over()
         started = time.process_time()
         while worker.advance():

@@ -113,9 +113,12 @@ def serve(mode: str, directory: Path) -> None:
     async def cpu() -> int:
         return time.process_time_ns()
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    # with the protocol named, as a server of its own makes it: only then does asyncio send without delay
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     print(listener.getsockname()[1], flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=600))
     server.run(sockets=[listener])
 
 

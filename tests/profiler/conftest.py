@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from metercast import operations
+from metercast import operations, runtime
 from metercast.event import MICRO_OPERATION_TYPES
 from metercast.runtime import make_engine
 
@@ -122,5 +122,8 @@ def recorder(request, monkeypatch):
     engine = _engine_or_skip(request.param)
     engine.is_on = True
     monkeypatch.setattr(operations, "engine", engine)
+    use = getattr(operations.operation, "use", lambda _: None)
+    use(engine)
     yield Recorder(engine)
     engine.is_on = False
+    use(runtime.engine)

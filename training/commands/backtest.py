@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.registry import FORECASTERS, why_unknown
+from training.commands.figure_table import figure_table
 from training.tasks import Task, TaskError, forecast_frame, load_task, totals_frame
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     names = args.model or ["ensemble"]
     unknown = [name for name in names if name not in FORECASTERS]
     if unknown:
-        print(f"metercast backtest: no model {unknown[0]!r}; there are {', '.join(FORECASTERS)}", file=sys.stderr)
+        print(f"metercast backtest: {why_unknown(unknown[0])}", file=sys.stderr)
         return 2
     try:
         task = load_task(args.task)
@@ -113,8 +113,8 @@ def _plain(figures: dict[str, float]) -> dict[str, float | None]:
 
 def _show(task: Task, rows: list[dict[str, Any]]) -> None:
     figures = ("mase", "wql", "coverage", "bill_wape", "bill_wql", "bill_coverage", "train_s", "forecast_s")
-    title = f"{task.name}: {len(task.panel.series)} series, {len(task.cuts)} origins of {task.horizon} windows"
-    table = Table("model", *figures, title=title)
+    print(f"{task.name}: {len(task.panel.series)} series, {len(task.cuts)} origins of {task.horizon} windows")
+    table = figure_table(("model", *figures))
     for row in rows:
         table.add_row(row["model"], *("" if row[name] is None else f"{row[name]:.3f}" for name in figures))
     Console().print(table)

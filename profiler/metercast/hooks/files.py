@@ -173,10 +173,10 @@ def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, is_write
     def call(descriptor: int, *args: Any, **kwargs: Any) -> Any:
         if active() is None:
             return original(descriptor, *args, **kwargs)
+        read, write, resource = kind_of(descriptor)  # before, since another thread may close it meanwhile
         started_ns = _clock()
         result = original(descriptor, *args, **kwargs)
         size = result if isinstance(result, int) else len(result)
-        read, write, resource = kind_of(descriptor)
         after(write if is_write else read, started_ns, **{resource: size})
         return result
 

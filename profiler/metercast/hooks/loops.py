@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -11,8 +12,20 @@ if TYPE_CHECKING:
 
 
 def install(events: ModuleType, engine: Engine) -> None:
-    """Wrap `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
-    run, current, switch, charged = events.Handle._run, engine.current, engine.switch, engine.charged
+    """Replace `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
+    run = events.Handle._run
+    try:
+        from metercast._engine import Engine as CompiledEngine
+        from metercast._engine import Step
+
+        is_compiled = isinstance(engine, CompiledEngine)
+    except ImportError:
+        is_compiled = False
+    events.Handle._run = Step(engine, run, _reporter(events)) if is_compiled else _step(engine, run)
+
+
+def _step(engine: Engine, run: Callable[[Any], None]) -> Callable[[Any], None]:
+    current, switch, charged = engine.current, engine.switch, engine.charged
 
     def running(self: Any) -> None:
         execution = self._context.get(current)
@@ -26,4 +39,21 @@ def install(events: ModuleType, engine: Engine) -> None:
                 switch(outside)
 
     running.__name__, running.__doc__ = run.__name__, run.__doc__
-    events.Handle._run = running
+    return running
+
+
+def _reporter(events: ModuleType) -> Callable[[Any, BaseException], None]:
+    """Tell the loop of an error in a callback, in the words of `Handle._run`."""
+    describe = events.format_helpers._format_callback_source
+
+    def report(handle: Any, error: BaseException) -> None:
+        context = {
+            "message": f"Exception in callback {describe(handle._callback, handle._args)}",
+            "exception": error,
+            "handle": handle,
+        }
+        if handle._source_traceback:
+            context["source_traceback"] = handle._source_traceback
+        handle._loop.call_exception_handler(context)
+
+    return report

@@ -49,11 +49,15 @@ class SelfCost:
             self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {counted}", 0.0, ""),
         ]
         change = self._governor.judge(records, shipping_ns, recording_ns)
-        return rows if change is None else [*rows, self._row(0, change, 1.0, DETAIL_CHANGES)]
+        return rows if change is None else [*rows, self.change(change)]
+
+    def change(self, text: str) -> Row:
+        """The event of a change in what is recorded."""
+        return self._row(0, text, 1.0, DETAIL_CHANGES)
 
     def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
         key = (self._user, OPERATION, _SELF, meter)
-        return self._converter.row(time.time(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
+        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
 
 
 def recording_cost_ns(kind: type[Engine]) -> float:
