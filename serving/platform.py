@@ -19,6 +19,7 @@ from serving.drift_watch import DriftWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
@@ -42,6 +43,9 @@ class Platform:
             )
         settings.data.mkdir(parents=True, exist_ok=True)
         self.log = open_log(settings.database)
+        self.privacy = privacy_of(
+            settings.pseudonym_keys, settings.pseudonym_map or settings.data / "identities.db", settings.never_stored
+        )
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
@@ -78,7 +82,7 @@ class Platform:
         """Finish the step at hand and close the log."""
         self.drift.stop()
         self.worker.stop()
-        for store in (self.log, self.keys, self.audit, self.budgets):
+        for store in (self.log, self.keys, self.audit, self.privacy, self.budgets):
             store.close()
 
 

@@ -24,6 +24,7 @@ _PLACES = (
     ("anomalies", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
     ("accuracy", "user_id = :user"),
+    ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
     ("keys", "tenant = :user"),
 )

@@ -49,7 +49,10 @@ class SelfCost:
             self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {counted}", 0.0, ""),
         ]
         change = self._governor.judge(records, shipping_ns, recording_ns)
-        return rows if change is None else [*rows, self.change(change)]
+        if change is None:
+            return rows
+        self._record_ns = recording_cost_ns(type(self._engine))  # with the clocks as they are read now
+        return [*rows, self.change(change)]
 
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""
