@@ -29,13 +29,19 @@ class Totals:
         key = (execution.user, execution.operation, code, meter)
         total = self.totals.get(key)
         if total is None:
-            total = self.totals[key] = [0] * AMOUNTS
-        total[1] += cpu_ns
-        total[2] += memory
-        total[3] += network
-        total[4] += disk
+            self.totals[key] = [1, cpu_ns, memory, network, disk, duration_ns, units]
+            return
+        if cpu_ns:
+            total[1] += cpu_ns
+        if memory:
+            total[2] += memory
+        if network:
+            total[3] += network
+        if disk:
+            total[4] += disk
         total[5] += duration_ns
-        total[6] += units
+        if units:
+            total[6] += units
         total[0] += 1
 
     def take(self) -> list[tuple[Key, list[float]]]:

@@ -118,7 +118,9 @@ def serve(mode: str, directory: Path) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     print(listener.getsockname()[1], flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=600))
+    plain = {"loop": "asyncio", "http": "h11"}  # what a bare `pip install uvicorn` runs on, whatever else is installed
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=600, **plain)
+    server = uvicorn.Server(config)
     server.run(sockets=[listener])
 
 

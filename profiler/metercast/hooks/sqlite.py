@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
 
 from metercast.engine import CODE
 from metercast.hooks.sqlite_blobs import MOVING, Blob, blob_opener
@@ -26,25 +25,24 @@ _SHORTCUTS = ("execute", "executemany", "executescript")
 _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serialize", "deserialize", "blobopen")
 
 
-class IoCounters(threading.local):
-    """Bytes this thread has read and written by system calls; all zero where /proc does not tell."""
+class IoCounter:
+    """Bytes one thread has read and written by system calls; all zero where /proc does not tell."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_descriptor", "_own_bytes", "_pread")
+
+    def __init__(self, pread: Callable[[int, int, int], bytes]) -> None:
+        self._pread = pread
         self._own_bytes = 0
-        self._process = os.getpid()
         try:
             self._descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._descriptor = -1
 
-    def read(self, pread: Callable[[int, int, int], bytes]) -> tuple[int, int]:
+    def read(self) -> tuple[int, int]:
         """(bytes read, bytes written) so far, without what reading these counters reads."""
-        if self._process != os.getpid():  # forked: the descriptor tells of a thread of the parent
-            self.__del__()
-            self.__init__()  # type: ignore[misc]
         if self._descriptor < 0:
             return 0, 0
-        text = pread(self._descriptor, 256, 0)
+        text = self._pread(self._descriptor, 256, 0)
         fields = text.split(None, 4)
         seen = int(fields[1]) - self._own_bytes
         self._own_bytes += len(text)
@@ -55,14 +53,27 @@ class IoCounters(threading.local):
             os.close(self._descriptor)
 
 
+def _counters(pread: Callable[[int, int, int], bytes]) -> Callable[[], IoCounter]:
+    """What finds the counter of the calling thread."""
+    local = threading.local()
+    os.register_at_fork(after_in_child=lambda: local.__dict__.clear())  # its descriptor tells of a thread of the parent
+
+    def counter_of_thread() -> IoCounter:
+        try:
+            counter: IoCounter = local.counter
+        except AttributeError:
+            counter = local.counter = IoCounter(pread)
+        return counter
+
+    return counter_of_thread
+
+
 def install(dbapi2: Any, engine: Engine) -> None:
     """Have `sqlite3.connect` return connections and cursors whose calls are counted."""
     import sqlite3 as package
 
     sqlite3: Any = package
-    counters = IoCounters()
-    pread = getattr(os.pread, "__wrapped__", os.pread)
-    wrap = _wrapper(engine, counters, pread)
+    wrap = _wrapper(engine, _counters(getattr(os.pread, "__wrapped__", os.pread)))
     counted = _counting_connections(dbapi2, wrap)
     connect = wrap(dbapi2.connect)  # opening a database reads its header
 
@@ -122,25 +133,28 @@ def _closing(errors: type[Exception]) -> Callable[[Any], None]:
     """Ends a statement or a connection that nobody closed: SQLite finishes its writing then."""
 
     def finish(self: Any) -> None:
-        with suppress(errors, AttributeError):  # of another thread, or never set up
+        try:  # noqa: SIM105 -- three frames less for every statement
             self.close()
+        except (errors, AttributeError):  # of another thread, or never set up
+            pass
 
     return finish
 
 
-def _wrapper(engine: Engine, counters: IoCounters, pread: Any) -> Callable[[Any], Any]:
+def _wrapper(engine: Engine, counter_of_thread: Callable[[], IoCounter]) -> Callable[[Any], Any]:
     active, after = engine.current.get, engine.after_call
 
     def wrap(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             if active() is None:
                 return original(*args, **kwargs)
-            read_before, written_before = counters.read(pread)
+            counter = counter_of_thread()
+            read_before, written_before = counter.read()
             started_ns = _clock()
             try:
                 return original(*args, **kwargs)
             finally:
-                read_after, written_after = counters.read(pread)
+                read_after, written_after = counter.read()
                 if written_after != written_before:
                     after(_WRITE, started_ns, disk=written_after - written_before)
                     started_ns = _clock()

@@ -1,0 +1,72 @@
+"""What the Python engine has recorded: records one by one while there is room, totals beyond."""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from metercast.execution import ThreadState
+    from metercast.totals import Key, Record
+
+
+class Recording:
+    """Records of all threads in the order of their ends, and the states of the threads that keep totals."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.states: list[ThreadState] = []
+        self.is_on = False
+        self.sums_up = False  # keep totals only, no records
+        self.dropped = 0
+        self._records: list[Record] = []
+        self._attributed_of_ended_ns = 0
+
+    def forget(self) -> None:
+        """Drop everything recorded and every thread, as in a forked child."""
+        self._records = []
+        self.states = []
+        self.dropped = 0
+        self._attributed_of_ended_ns = 0
+
+    def pending(self) -> int:
+        """How many records wait."""
+        return len(self._records)
+
+    def take(self, limit: int) -> list[Record]:
+        """Remove and return at most ``limit`` of the oldest records; appending threads go on meanwhile."""
+        taken = self._records[:limit]
+        del self._records[: len(taken)]
+        return taken
+
+    def take_totals(self) -> list[tuple[Key, list[float]]]:
+        """Totals since the last call of records that were not kept, by (user, operation, code, meter)."""
+        grown: list[tuple[Key, list[float]]] = []
+        for state in list(self.states):
+            is_over = not state.thread.is_alive()
+            grown += state.totals.take()
+            if is_over:
+                self._attributed_of_ended_ns += state.attributed_ns
+                self.states.remove(state)
+        return grown
+
+    def attributed_ns(self) -> int:
+        """CPU ever charged to executions, with what running threads have used for theirs since their last boundary."""
+        total_ns = self._attributed_of_ended_ns
+        for state in list(self.states):
+            total_ns += state.attributed_ns
+            if state.charge is not None and state.thread.is_alive() and state.thread.ident is not None:
+                clock = time.pthread_getcpuclockid(state.thread.ident)
+                total_ns += max(0, time.clock_gettime_ns(clock) - state.cpu_mark - state.claimed_ns)
+        return total_ns
+
+    def _append(self, state: ThreadState, record: Record) -> None:
+        if not self.is_on:
+            return
+        if self.sums_up:
+            state.totals.add(record)
+        elif len(self._records) < self.capacity:
+            self._records.append(record)
+        else:
+            self.dropped += 1
+            state.totals.add(record)
