@@ -181,6 +181,8 @@ class Engine(Recording):
         charge = state.charge
         assert charge is not None
         call_ns = self._time_call(state, charge, started_ns) if self._times_calls else 0
+        state.calls += 1
+        state.moved[code] += memory + disk
         if self.keeps_calls:
             now_ns = elapsed_clock()
             self._append(state, (now_ns, execution, code, call_ns, memory, network, disk, call_ns, 0.0, ""))
@@ -231,10 +233,6 @@ class Engine(Recording):
     def intercept(self) -> bool:
         """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
         return False
-
-    def calls(self) -> int:
-        """Calls so far that made no record of their own; here each makes one."""
-        return 0
 
     def _time_call(self, state: ThreadState, charge: Charge, started_ns: int) -> int:
         """CPU ns of the call that began then and ends now."""

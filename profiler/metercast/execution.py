@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from metercast.event import MICRO_OPERATION_TYPES
 from metercast.totals import Totals
 
 
@@ -47,6 +48,7 @@ class ThreadState:
 
     __slots__ = (
         "attributed_ns",
+        "calls",
         "charge",
         "charged",
         "claimed_new_ns",
@@ -54,6 +56,7 @@ class ThreadState:
         "cpu_mark",
         "elapsed_mark",
         "is_muted",
+        "moved",
         "thread",
         "totals",
     )
@@ -70,5 +73,8 @@ class ThreadState:
         """That part of it which calls have claimed since `elapsed_mark`."""
         self.attributed_ns = 0
         """CPU ever charged to an execution."""
+        self.calls = 0
+        self.moved = [0] * len(MICRO_OPERATION_TYPES)
+        """Bytes of files and pipes by type code, as the kernel counts them too."""
         self.is_muted = False
         self.totals = Totals()

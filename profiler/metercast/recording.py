@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import time
 
+from metercast.event import MICRO_OPERATION_TYPES
+
+_READS = [MICRO_OPERATION_TYPES.index(name) for name in ("DISK_READ", "MEMORY_READ")]
+_WRITES = [MICRO_OPERATION_TYPES.index(name) for name in ("DISK_WRITE", "MEMORY_WRITE")]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from metercast.execution import ThreadState
@@ -21,13 +26,16 @@ class Recording:
         self.dropped = 0
         self._records: list[Record] = []
         self._attributed_of_ended_ns = 0
+        self._calls_of_ended = 0
+        self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
 
     def forget(self) -> None:
         """Drop everything recorded and every thread, as in a forked child."""
         self._records = []
         self.states = []
         self.dropped = 0
-        self._attributed_of_ended_ns = 0
+        self._attributed_of_ended_ns = self._calls_of_ended = 0
+        self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
 
     def pending(self) -> int:
         """How many records wait."""
@@ -47,6 +55,8 @@ class Recording:
             grown += state.totals.take()
             if is_over:
                 self._attributed_of_ended_ns += state.attributed_ns
+                self._calls_of_ended += state.calls
+                self._moved_by_ended = [a + b for a, b in zip(self._moved_by_ended, state.moved, strict=True)]
                 self.states.remove(state)
         return grown
 
@@ -59,6 +69,16 @@ class Recording:
                 clock = time.pthread_getcpuclockid(state.thread.ident)
                 total_ns += max(0, time.clock_gettime_ns(clock) - state.cpu_mark - state.claimed_ns)
         return total_ns
+
+    def calls(self) -> int:
+        """Intercepted calls so far."""
+        return self._calls_of_ended + sum(state.calls for state in list(self.states))
+
+    def moved(self) -> tuple[int, int]:
+        """Bytes that executions have (read, written) so far by calls which the kernel counts in /proc/PID/io."""
+        columns = zip(self._moved_by_ended, *(state.moved for state in list(self.states)), strict=True)
+        sums = [sum(column) for column in columns]
+        return sum(sums[code] for code in _READS), sum(sums[code] for code in _WRITES)
 
     def _append(self, state: ThreadState, record: Record) -> None:
         if not self.is_on:

@@ -56,7 +56,11 @@ class IoCounter:
 def _counters(pread: Callable[[int, int, int], bytes]) -> Callable[[], IoCounter]:
     """What finds the counter of the calling thread."""
     local = threading.local()
-    os.register_at_fork(after_in_child=lambda: local.__dict__.clear())  # its descriptor tells of a thread of the parent
+
+    def forget() -> None:  # in a forked child: the descriptor tells of a thread of the parent
+        local.__dict__.clear()
+
+    os.register_at_fork(after_in_child=forget)
 
     def counter_of_thread() -> IoCounter:
         try:
