@@ -46,6 +46,11 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/service.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
+bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/service.py
+
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py
 

@@ -19,14 +19,12 @@ import time
 from metercast.event import MICRO_OPERATION_TYPES
 from metercast.execution import Charge, Execution, ThreadState
 from metercast.recording import Recording
+from metercast.totals import EXECUTIONS
 
 CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
 CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
 WAIT = CODE["WAIT"]
 CUSTOM = CODE["CUSTOM"]
-
-EXECUTIONS = "executions"
-"""The meter of runs: the last CPU record of each carries one unit of it."""
 
 CONTRACT = 2
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
@@ -119,12 +117,15 @@ class Engine(Recording):
         self._settle(state)
         execution.is_open = False
         charge = execution.charge
-        cpu_ns = 0
-        if charge is not None:
-            cpu_ns, charge.cpu_ns = charge.cpu_ns, 0
-            self._record_charge(state, charge)
-        now_ns = state.elapsed_mark
-        self._append(state, (now_ns, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 1.0, EXECUTIONS))
+        if charge is not None and self.sums_up and self.is_on:
+            state.totals.add_run(charge)
+        else:
+            cpu_ns = 0
+            if charge is not None:
+                cpu_ns, charge.cpu_ns = charge.cpu_ns, 0
+                self._record_charge(state, charge)
+            record = (state.elapsed_mark, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 1.0, EXECUTIONS)
+            self._append(state, record)
         if state.charge is not None and state.charge is not charge:
             self._leave(state, state.charge)
         state.charge = state.charged = None
@@ -149,13 +150,30 @@ class Engine(Recording):
 
     def switch(self, execution: Execution | None) -> None:
         """Charge this thread's time to another execution from now on (None: to nobody), as a task switch does."""
-        state = self.state_of_thread()
+        try:
+            state = self.local.state
+        except AttributeError:
+            state = self.state_of_thread()
         self._settle(state)
-        if state.charge is not None:
-            self._leave(state, state.charge)
-        state.charge = state.charged = None
-        if execution is not None:
-            self._charge_to(state, execution)
+        left = state.charge
+        if left is not None:
+            owner = left.execution
+            if owner.is_open and owner.charge is left:
+                left.suspended_ns = state.elapsed_mark
+            else:
+                self._record_charge(state, left)
+        if execution is None:
+            state.charge = state.charged = None
+            return
+        charge = execution.charge
+        if charge is None or charge.owner is not state or not execution.is_open:
+            charge = Charge(execution, state, self.tick)
+        elif charge.suspended_ns:
+            wait_ns = state.elapsed_mark - charge.suspended_ns
+            if wait_ns > 0:
+                charge.wait_ns += wait_ns
+            charge.suspended_ns = 0
+        state.charge, state.charged = charge, execution
 
     def resume(self, execution: Execution) -> None:
         """Go on with a paused execution, as a generator does; the pause was its caller's, hence not its waiting."""
@@ -172,7 +190,10 @@ class Engine(Recording):
     def after_call(self, code: int, started_ns: int, memory: int = 0, network: int = 0, disk: int = 0) -> None:
         """Record an intercepted call that began at ``started_ns`` (elapsed clock) and ends now; sizes in bytes."""
         execution = self.current.get()
-        state = self.state_of_thread()
+        try:
+            state = self.local.state
+        except AttributeError:
+            state = self.state_of_thread()
         if execution is None or state.is_muted:
             return
         if state.charged is not execution:
@@ -235,27 +256,36 @@ class Engine(Recording):
         return False
 
     def _time_call(self, state: ThreadState, charge: Charge, started_ns: int) -> int:
-        """CPU ns of the call that began then and ends now."""
-        call_ns = elapsed_clock() - started_ns
+        """CPU ns of the call that began then and ends now; what came before it is charged on the way."""
+        now_ns = elapsed_clock()
+        call_ns = now_ns - started_ns
         if call_ns < self._short_ns:
             state.claimed_ns += call_ns
             state.claimed_new_ns += call_ns
             state.attributed_ns += call_ns
             return call_ns
+        cpu_now = cpu_clock()
+        cpu_ns = cpu_now - state.cpu_mark - state.claimed_ns
         before_ns = started_ns - state.elapsed_mark - state.claimed_new_ns
-        earlier_ns = charge.cpu_ns
-        self._settle(state, is_long=True)
-        cpu_ns = charge.cpu_ns - earlier_ns
-        call_ns = max(0, cpu_ns - max(0, before_ns))  # a boundary inside the call leaves nothing before it
-        charge.cpu_ns -= call_ns
+        wait_ns = now_ns - state.elapsed_mark - state.claimed_new_ns - cpu_ns
+        state.cpu_mark, state.elapsed_mark = cpu_now, now_ns
+        state.claimed_ns = state.claimed_new_ns = 0
+        if cpu_ns < 0:
+            state.claimed_ns, cpu_ns = -cpu_ns, 0
+        # a boundary inside the call leaves nothing before it
+        call_ns = cpu_ns if before_ns <= 0 else cpu_ns - before_ns if cpu_ns > before_ns else 0
+        charge.cpu_ns += cpu_ns - call_ns
+        if wait_ns > 0:
+            charge.wait_ns += wait_ns
+        state.attributed_ns += cpu_ns
         return call_ns
 
-    def _settle(self, state: ThreadState, is_long: bool = False) -> None:
+    def _settle(self, state: ThreadState) -> None:
         """Charge the time since the mark to whoever the thread works for, and set the mark to now."""
         now_ns = elapsed_clock()
         span_ns = now_ns - state.elapsed_mark - state.claimed_new_ns
         charge = state.charge
-        if not is_long and span_ns < self._short_ns:
+        if span_ns < self._short_ns:
             cpu_ns = span_ns
             state.claimed_ns += cpu_ns
         else:

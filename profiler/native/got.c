@@ -174,11 +174,17 @@ void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t s
     count_moved(descriptor, is_write, started_ns, size);
 }
 
+/* Outside of any operation only connections are watched. */
+static inline int matters(int descriptor) {
+    return metercast_thread->charged != NULL ||
+           (descriptor >= 0 && descriptor < DESCRIPTORS && descriptors[descriptor].kind == NETWORK);
+}
+
 #define CALLING(name, is_write, counting, parameters, arguments)       \
     static ssize_t counted_##name parameters {                        \
         int64_t started_ns = start();                                 \
         ssize_t size = name arguments;                                \
-        if (started_ns) counting(d, is_write, started_ns, size);      \
+        if (started_ns && matters(d)) counting(d, is_write, started_ns, size); \
         return size;                                                  \
     }
 #define COUNTED(name, is_write, parameters, arguments) CALLING(name, is_write, count_moved, parameters, arguments)
@@ -203,7 +209,7 @@ SENDING(sendmsg, (int d, const struct msghdr *m, int f), (d, m, f))
     static ssize_t counted_##name parameters {                                        \
         int64_t started_ns = start();                                                 \
         ssize_t size = name arguments;                                                \
-        if (started_ns && !(f & MSG_PEEK)) count(d, 0, started_ns, size);             \
+        if (started_ns && !(f & MSG_PEEK) && matters(d)) count(d, 0, started_ns, size); \
         return size;                                                                  \
     }
 

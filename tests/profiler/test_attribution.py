@@ -126,7 +126,7 @@ asyncio.run(main())
 """,
     )
     for name in ("sleep", "await"):
-        assert total(events, name, "WAIT", "executionTimeMs") == pytest.approx(100, rel=0.15)
+        assert 85 <= total(events, name, "WAIT", "executionTimeMs") < 1_000  # a busy machine wakes it late
         assert total(events, name, "CPU_INSTRUCTION", "executionTimeMs") < 10
 
 

@@ -67,15 +67,14 @@ def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..
 def _user_of_headers(engine: Engine) -> Callable[[Any], str]:
     """What finds the user in the headers of a request: the first of the configured names that has a value."""
     names = [name.lower().encode("latin-1") for name in engine.user_headers]
-    wanted = frozenset(names)
+    wanted, places = frozenset(names), {name: place for place, name in enumerate(names)}
 
     def user_of(headers: Any) -> str:
-        found = {name: value for name, value in headers if name in wanted}
-        for name in names if found else ():
-            if found.get(name):
-                text: str = found[name].decode("latin-1")
-                return text
-        return ""
+        found = None
+        for name, value in headers:
+            if name in wanted and value and (found is None or places[name] < places[found[0]]):
+                found = name, value
+        return "" if found is None else str(found[1], "latin-1")
 
     return user_of
 

@@ -53,23 +53,15 @@ class IoCounter:
             os.close(self._descriptor)
 
 
-def _counters(pread: Callable[[int, int, int], bytes]) -> Callable[[], IoCounter]:
-    """What finds the counter of the calling thread."""
+def _thread_local() -> Any:
+    """A place for the counter of each thread."""
     local = threading.local()
 
     def forget() -> None:  # in a forked child: the descriptor tells of a thread of the parent
         local.__dict__.clear()
 
     os.register_at_fork(after_in_child=forget)
-
-    def counter_of_thread() -> IoCounter:
-        try:
-            counter: IoCounter = local.counter
-        except AttributeError:
-            counter = local.counter = IoCounter(pread)
-        return counter
-
-    return counter_of_thread
+    return local
 
 
 def install(dbapi2: Any, engine: Engine) -> None:
@@ -77,7 +69,7 @@ def install(dbapi2: Any, engine: Engine) -> None:
     import sqlite3 as package
 
     sqlite3: Any = package
-    wrap = _wrapper(engine, _counters(getattr(os.pread, "__wrapped__", os.pread)))
+    wrap = _wrapper(engine, getattr(os.pread, "__wrapped__", os.pread))
     counted = _counting_connections(dbapi2, wrap)
     connect = wrap(dbapi2.connect)  # opening a database reads its header
 
@@ -145,14 +137,17 @@ def _closing(errors: type[Exception]) -> Callable[[Any], None]:
     return finish
 
 
-def _wrapper(engine: Engine, counter_of_thread: Callable[[], IoCounter]) -> Callable[[Any], Any]:
-    active, after = engine.current.get, engine.after_call
+def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callable[[Any], Any]:
+    active, after, local = engine.current.get, engine.after_call, _thread_local()
 
     def wrap(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             if active() is None:
                 return original(*args, **kwargs)
-            counter = counter_of_thread()
+            try:
+                counter = local.counter
+            except AttributeError:
+                counter = local.counter = IoCounter(pread)
             read_before, written_before = counter.read()
             started_ns = _clock()
             try:
