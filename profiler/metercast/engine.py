@@ -67,7 +67,7 @@ class Engine(Recording):
         if name not in CLOCKS:
             raise ValueError(f"clock: {name!r} is none of {', '.join(map(repr, CLOCKS))}; set one of them")
         self._clock = name
-        self._short_ns = 0 if name == "exact" else SHORT_NS
+        self._short_ns = SHORT_NS if name == "adaptive" else 0
         self._times_calls = name != "coarse"
 
     def seed_numbers(self) -> None:
@@ -201,7 +201,13 @@ class Engine(Recording):
             started_ns = state.elapsed_mark
         charge = state.charge
         assert charge is not None
-        call_ns = self._time_call(state, charge, started_ns) if self._times_calls else 0
+        call_ns = elapsed_clock() - started_ns
+        if call_ns < self._short_ns:
+            state.claimed_ns += call_ns
+            state.claimed_new_ns += call_ns
+            state.attributed_ns += call_ns
+        else:
+            call_ns = self._time_long_call(state, charge, started_ns)
         state.calls += 1
         state.moved[code] += memory + disk
         if self.keeps_calls:
@@ -255,16 +261,11 @@ class Engine(Recording):
         """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
         return False
 
-    def _time_call(self, state: ThreadState, charge: Charge, started_ns: int) -> int:
+    def _time_long_call(self, state: ThreadState, charge: Charge, started_ns: int) -> int:
         """CPU ns of the call that began then and ends now; what came before it is charged on the way."""
-        now_ns = elapsed_clock()
-        call_ns = now_ns - started_ns
-        if call_ns < self._short_ns:
-            state.claimed_ns += call_ns
-            state.claimed_new_ns += call_ns
-            state.attributed_ns += call_ns
-            return call_ns
-        cpu_now = cpu_clock()
+        if not self._times_calls:
+            return 0
+        now_ns, cpu_now = elapsed_clock(), cpu_clock()
         cpu_ns = cpu_now - state.cpu_mark - state.claimed_ns
         before_ns = started_ns - state.elapsed_mark - state.claimed_new_ns
         wait_ns = now_ns - state.elapsed_mark - state.claimed_new_ns - cpu_ns
@@ -285,7 +286,7 @@ class Engine(Recording):
         now_ns = elapsed_clock()
         span_ns = now_ns - state.elapsed_mark - state.claimed_new_ns
         charge = state.charge
-        if span_ns < self._short_ns:
+        if span_ns < SHORT_NS and self._clock != "exact":
             cpu_ns = span_ns
             state.claimed_ns += cpu_ns
         else:
@@ -327,11 +328,12 @@ class Engine(Recording):
         execution = charge.execution
         cpu_ns, charge.cpu_ns = charge.cpu_ns, 0
         wait_ns, charge.wait_ns = charge.wait_ns, 0
+        append = self._records.append if self._has_room() else self._adder(state)
         if cpu_ns:
-            self._append(state, (now_ns, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 0.0, ""))
+            append((now_ns, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 0.0, ""))
         if wait_ns:
-            self._append(state, (now_ns, execution, WAIT, 0, 0, 0, 0, wait_ns, 0.0, ""))
+            append((now_ns, execution, WAIT, 0, 0, 0, 0, wait_ns, 0.0, ""))
         if charge.calls:
             calls, charge.calls = charge.calls, {}
             for code, (call_ns, memory, network, disk) in calls.items():
-                self._append(state, (now_ns, execution, code, call_ns, memory, network, disk, call_ns, 0.0, ""))
+                append((now_ns, execution, code, call_ns, memory, network, disk, call_ns, 0.0, ""))

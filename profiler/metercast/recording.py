@@ -11,6 +11,8 @@ _WRITES = [MICRO_OPERATION_TYPES.index(name) for name in ("DISK_WRITE", "MEMORY_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metercast.execution import ThreadState
     from metercast.totals import Key, Record
 
@@ -79,6 +81,13 @@ class Recording:
         columns = zip(self._moved_by_ended, *(state.moved for state in list(self.states)), strict=True)
         sums = [sum(column) for column in columns]
         return sum(sums[code] for code in _READS), sum(sums[code] for code in _WRITES)
+
+    def _has_room(self) -> bool:
+        """Whether the records of one charge may be appended as they are."""
+        return self.is_on and not self.sums_up and len(self._records) + len(MICRO_OPERATION_TYPES) <= self.capacity
+
+    def _adder(self, state: ThreadState) -> Callable[[Record], None]:
+        return lambda record: self._append(state, record)
 
     def _append(self, state: ThreadState, record: Record) -> None:
         if not self.is_on:

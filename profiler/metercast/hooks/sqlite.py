@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from metercast.engine import Engine
 
 _READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
+_NOTHING = b"rchar: 0 wchar: 0"
 _clock = time.perf_counter_ns
 _OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
 # Connection.execute and its kin are made anew from the cursor's, which are counted.
@@ -26,31 +27,19 @@ _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serializ
 
 
 class IoCounter:
-    """Bytes one thread has read and written by system calls; all zero where /proc does not tell."""
+    """The kernel's count of what one thread reads and writes by system calls; below 0 where /proc does not tell."""
 
-    __slots__ = ("_descriptor", "_own_bytes", "_pread")
+    __slots__ = ("descriptor",)
 
-    def __init__(self, pread: Callable[[int, int, int], bytes]) -> None:
-        self._pread = pread
-        self._own_bytes = 0
+    def __init__(self) -> None:
         try:
-            self._descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
+            self.descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._descriptor = -1
-
-    def read(self) -> tuple[int, int]:
-        """(bytes read, bytes written) so far, without what reading these counters reads."""
-        if self._descriptor < 0:
-            return 0, 0
-        text = self._pread(self._descriptor, 256, 0)
-        fields = text.split(None, 4)
-        seen = int(fields[1]) - self._own_bytes
-        self._own_bytes += len(text)
-        return seen, int(fields[3])
+            self.descriptor = -1
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 def _thread_local() -> Any:
@@ -147,18 +136,22 @@ def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callabl
             try:
                 counter = local.counter
             except AttributeError:
-                counter = local.counter = IoCounter(pread)
-            read_before, written_before = counter.read()
+                counter = local.counter = IoCounter()
+            descriptor = counter.descriptor
+            before = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
             started_ns = _clock()
             try:
                 return original(*args, **kwargs)
             finally:
-                read_after, written_after = counter.read()
-                if written_after != written_before:
-                    after(_WRITE, started_ns, disk=written_after - written_before)
+                fields = pread(descriptor, 256, 0).split(None, 4) if descriptor >= 0 else _NOTHING.split()
+                earlier = before.split(None, 4)
+                written = int(fields[3]) - int(earlier[3])
+                if written:
+                    after(_WRITE, started_ns, disk=written)
                     started_ns = _clock()
-                if read_after != read_before:
-                    after(_READ, started_ns, disk=read_after - read_before)
+                read = int(fields[1]) - int(earlier[1]) - len(before)  # the counters were read themselves
+                if read > 0:
+                    after(_READ, started_ns, disk=read)
 
         call.__name__, call.__doc__ = original.__name__, original.__doc__
         return call
