@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly screenshots clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/service.py
+
+bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and acknowledged after fsync
+	$(BIN)/python tests/benchmarks/ingest.py
+
+chaos: $(SETUP) ## kill server, engine, client and database a thousand times
+	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0
 
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py

@@ -9,6 +9,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
+EVENT_IDS_KEPT = 1_000_000
+"""So many event ids are remembered; an event that is sent again after so many others counts twice."""
+
 
 class Outcome(Enum):
     """What became of an appended batch."""
@@ -18,14 +21,30 @@ class Outcome(Enum):
     CONFLICT = "conflict"
 
 
+class LogUnavailableError(RuntimeError):
+    """The log cannot make anything durable now (disk full, database away); nothing of the call was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch; ``duplicate_rows`` of an accepted one were left out, as their event ids were known."""
+
+    outcome: Outcome
+    duplicate_rows: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one producer under one unique (producer, epoch, sequence); rows in the columns of `features.schema`."""
+    """Events of one producer under one unique (producer, epoch, sequence); rows in the columns of `features.schema`.
+
+    ``event_ids`` are for senders without sequences: empty, or one a row, 16 bytes each, b"" for a row without an id.
+    """
 
     producer: str
     epoch: int
     sequence: int
     rows: pa.RecordBatch
+    event_ids: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +59,11 @@ class LoggedBatch:
 class EventLog(Protocol):
     """A durable, append-only, idempotent log of batches."""
 
-    def append(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT."""
+    def append(self, batches: Sequence[Batch]) -> list[Receipt]:
+        """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT.
+
+        Rows whose event id is among the last `EVENT_IDS_KEPT` are left out. Raises LogUnavailableError.
+        """
         ...
 
     def read(self, after_offset: int, limit: int) -> list[LoggedBatch]:

@@ -26,6 +26,8 @@ _REQUIRED = frozenset({"timestamp", "operationID", "microOperationType", "userID
 _KNOWN_TYPES = frozenset(MICRO_OPERATION_TYPES)
 _LARGEST = 2**63 - 1
 LONGEST_NAME = 512
+NAMES_WITHOUT_BAR = ("userID", "operationID", "meter")
+"""Names that stand in the names of series, whose parts a bar separates."""
 OLDEST_S = 35 * 86_400
 NEWEST_S = 300
 
@@ -35,6 +37,13 @@ class Rejection:
     """A row that was not taken, and why."""
 
     row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in the place of an event that could not be read out of its envelope; becomes a rejection."""
+
     reason: str
 
 
@@ -61,6 +70,8 @@ def events_from_json(
 
 
 def _row(event: Any, now_s: float) -> dict[str, Any]:
+    if isinstance(event, Unreadable):
+        raise ValueError(event.reason)
     if not isinstance(event, Mapping):
         raise ValueError(f"an event must be an object, not {type(event).__name__}")
     missing = [name for name in sorted(_REQUIRED) if name not in event]
@@ -94,8 +105,14 @@ def _string(name: str, value: Any, _now_s: float) -> str:
     value = "" if value is None else value
     if not isinstance(value, str) or len(value) > LONGEST_NAME or (name in _REQUIRED and not value):
         raise ValueError(f"{name} must be a string of 1 to {LONGEST_NAME} characters, not {value!r:.60}")
-    if "|" in value and name in ("userID", "operationID", "meter"):
+    if "|" in value and name in NAMES_WITHOUT_BAR:
         raise ValueError(f"{name} must not contain '|': {value!r:.60}")
+    if "\0" in value:
+        raise ValueError(f"{name} must not contain the character NUL: {value!r:.60}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no valid Unicode, it has half of a surrogate pair: {value!r:.60}") from None
     return value
 
 

@@ -8,65 +8,112 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from features.contracts import Batch, LoggedBatch, Outcome
-from features.stored_rows import decode, encode
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS log (
-    log_offset INTEGER PRIMARY KEY AUTOINCREMENT,
-    producer TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    received_ns INTEGER NOT NULL,
-    events INTEGER NOT NULL,
-    digest BLOB NOT NULL,
-    body BLOB NOT NULL,
-    sent BLOB,
-    UNIQUE (producer, epoch, sequence)
+from features.contracts import (
+    EVENT_IDS_KEPT,
+    Batch,
+    LoggedBatch,
+    LogUnavailableError,
+    Outcome,
+    Receipt,
 )
-"""
-# `sent` is the checksum of a batch as it came, kept where rows were erased from it, so that sending it again counts as
-# a duplicate still.
+from features.database import connect_file
+from features.database import connect_file as connect
+from features.stored_rows import StoredBatch, decode, prepared, without_rows
+
+__all__ = ["TABLES", "SqliteEventLog", "connect", "logged"]
+
+TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS log (
+        log_offset INTEGER PRIMARY KEY AUTOINCREMENT,
+        producer TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        received_ns INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        body BLOB NOT NULL,
+        sent BLOB,
+        UNIQUE (producer, epoch, sequence)
+    )
+    """,
+    "CREATE TABLE IF NOT EXISTS event_ids (place INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE)",
+)
+# `sent` is the checksum of a batch as it came, kept where rows were left out or erased from it, so that sending it
+# again counts as a duplicate still.
 
 
 class SqliteEventLog:
     """An `EventLog` in a SQLite file (WAL, synchronous=FULL); usable from several threads and processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, event_ids_kept: int = EVENT_IDS_KEPT) -> None:
         """Open or create the log; raises sqlite3.OperationalError when the file cannot be opened."""
         self._lock = threading.Lock()
-        self._connection = connect(path)
+        self._event_ids_kept = event_ids_kept
+        self._connection = connect_file(path)
         with self._connection:
-            self._connection.execute(_TABLE)
+            for table in TABLES:
+                self._connection.execute(table)
             if not any(row[1] == "sent" for row in self._connection.execute("PRAGMA table_info(log)")):
                 self._connection.execute("ALTER TABLE log ADD COLUMN sent BLOB")
 
-    def append(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT."""
-        prepared = [(batch, *encode(batch.rows)) for batch in batches]
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                outcomes = [self._append_one(batch, body, digest) for batch, body, digest in prepared]
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-        return outcomes
+    def append(self, batches: Sequence[Batch]) -> list[Receipt]:
+        """Make the batches durable in one transaction; same key and body: DUPLICATE, same key only: CONFLICT.
 
-    def _append_one(self, batch: Batch, body: bytes, digest: bytes) -> Outcome:
+        Rows whose event id is among the last remembered ones are left out. Raises LogUnavailableError when the disk is
+        full or cannot be written.
+        """
+        stored = [prepared(batch) for batch in batches]
+        with self._lock:
+            try:
+                return self._append(stored)
+            except sqlite3.OperationalError as error:
+                raise LogUnavailableError(f"the log cannot be written: {error}") from error
+
+    def _append(self, stored: list[StoredBatch]) -> list[Receipt]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            receipts = [self._append_one(one) for one in stored]
+            if any(one.batch.event_ids for one in stored):
+                self._connection.execute(
+                    "DELETE FROM event_ids WHERE place <= (SELECT max(place) FROM event_ids) - ?",
+                    (self._event_ids_kept,),
+                )
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk ends the transaction by itself
+                self._connection.execute("ROLLBACK")
+            raise
+        return receipts
+
+    def _append_one(self, stored: StoredBatch) -> Receipt:
+        batch = stored.batch
         key = (batch.producer, batch.epoch, batch.sequence)
         found = self._connection.execute(
             "SELECT coalesce(sent, digest) FROM log WHERE producer = ? AND epoch = ? AND sequence = ?", key
         ).fetchone()
         if found is not None:
-            return Outcome.DUPLICATE if found[0] == digest else Outcome.CONFLICT
+            return Receipt(Outcome.DUPLICATE if found[0] == stored.digest else Outcome.CONFLICT)
+        known = [row for row, event_id in enumerate(batch.event_ids) if event_id and not self._first_seen(event_id)]
+        kept = without_rows(stored, known) if known else stored
         self._connection.execute(
-            "INSERT INTO log (producer, epoch, sequence, received_ns, events, digest, body) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*key, time.time_ns(), batch.rows.num_rows, digest, body),
+            "INSERT INTO log (producer, epoch, sequence, received_ns, events, digest, body, sent) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *key,
+                time.time_ns(),
+                kept.batch.rows.num_rows,
+                kept.digest,
+                kept.body,
+                stored.digest if known else None,
+            ),
         )
-        return Outcome.ACCEPTED
+        return Receipt(Outcome.ACCEPTED, len(known))
+
+    def _first_seen(self, event_id: bytes) -> bool:
+        """Remember an event id; False when it is remembered already."""
+        insert = "INSERT INTO event_ids (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
+        return self._connection.execute(insert, (event_id,)).rowcount == 1
 
     def read(self, after_offset: int, limit: int) -> list[LoggedBatch]:
         """The next batches after an offset (0 = from the start), at most ``limit``.
@@ -79,7 +126,7 @@ class SqliteEventLog:
                 "WHERE log_offset > ? ORDER BY log_offset LIMIT ?",
                 (after_offset, limit),
             ).fetchall()
-        return [_logged(row) for row in rows]
+        return [logged(row) for row in rows]
 
     def last_offset(self) -> int:
         """Offset of the newest batch, 0 when empty."""
@@ -99,16 +146,8 @@ class SqliteEventLog:
             self._connection.close()
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that commits durably and waits for other writers instead of failing; transactions are explicit."""
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
-
-
-def _logged(row: tuple[int, int, str, int, int, bytes, bytes]) -> LoggedBatch:
+def logged(row: tuple[int, int, str, int, int, bytes, bytes]) -> LoggedBatch:
+    """A row of the log (offset, received_ns, producer, epoch, sequence, digest, body), checked and decoded."""
     offset, received_ns, producer, epoch, sequence, digest, body = row
     rows = decode(body, digest, f"batch at offset {offset} of producer {producer!r}")
     return LoggedBatch(offset, received_ns, Batch(producer, epoch, sequence, rows))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from features.contracts import Batch
+from features.database import Connection
 from features.schema import ARROW_SCHEMA
 
 _BARE_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins: bodies of the first logs, packed column by column
@@ -13,8 +17,32 @@ _BARE_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins: bodies of the 
 _CODEC = pa.Codec("zstd", compression_level=1)
 
 
+_PAGE = 256
+
+
 class CorruptBatchError(ValueError):
     """A stored batch no longer matches its checksum; the message names its offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch with its rows as kept and their checksum."""
+
+    batch: Batch
+    body: bytes
+    digest: bytes
+
+
+def prepared(batch: Batch) -> StoredBatch:
+    """A batch ready to be kept."""
+    return StoredBatch(batch, *encode(batch.rows))
+
+
+def without_rows(stored: StoredBatch, left_out: Sequence[int]) -> StoredBatch:
+    """The same batch without some of its rows."""
+    gone = set(left_out)
+    keep = pa.array([row not in gone for row in range(stored.batch.rows.num_rows)], pa.bool_())
+    return prepared(replace(stored.batch, rows=stored.batch.rows.filter(keep)))
 
 
 def encode(rows: pa.RecordBatch) -> tuple[bytes, bytes]:
@@ -43,3 +71,36 @@ def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:
     if hashlib.sha256(plain).digest() != digest:
         raise CorruptBatchError(f"{place} does not match its checksum; restore it from a backup")
     return pa.ipc.open_stream(plain).read_next_batch()
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """A row of the log as it is kept; ``body`` is not checked before `rows` is called."""
+
+    offset: int
+    producer: str
+    received_ns: int
+    events: int
+    digest: bytes
+    body: bytes
+
+    @property
+    def place(self) -> str:
+        """What to call it in an error."""
+        return f"batch at offset {self.offset} of producer {self.producer!r}"
+
+    def rows(self) -> pa.RecordBatch:
+        """The events; raises CorruptBatchError."""
+        return decode(self.body, self.digest, self.place)
+
+
+def walk(connection: Connection, after: int = 0, until: int = 2**63 - 1) -> Iterator[LogRow]:
+    """Batches of a log whose offsets are in (after, until] and whose rows are still in it, a page at a time."""
+    query = (
+        "SELECT log_offset, producer, received_ns, events, digest, body FROM log "
+        "WHERE log_offset > ? AND log_offset <= ? AND length(body) > 0 ORDER BY log_offset LIMIT ?"
+    )
+    while page := connection.execute(query, (after, until, _PAGE)).fetchall():
+        for row in page:
+            yield LogRow(*row)
+        after = page[-1][0]

@@ -7,7 +7,6 @@ user's month is read without touching anyone else's.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from features.database import Connection
 from features.window_rows import AMOUNTS, COUNTS, WindowRows, merged
 from features.windows import KEYS, SCHEMA
 
@@ -26,7 +26,7 @@ ROLLUP_S = 3_600
 TABLES = (
     """
     CREATE TABLE IF NOT EXISTS series (
-        series_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        series_id INTEGER PRIMARY KEY,
         shard INTEGER NOT NULL,
         user_id TEXT NOT NULL,
         operation_id TEXT NOT NULL,
@@ -35,16 +35,17 @@ TABLES = (
         UNIQUE (user_id, operation_id, micro_operation_type, meter)
     )
     """,
+    "CREATE TABLE IF NOT EXISTS next_series (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL)",
     """
     CREATE TABLE IF NOT EXISTS open_windows (
-        chunk_id INTEGER PRIMARY KEY,
+        chunk_id INTEGER PRIMARY KEY AUTOINCREMENT,
         window_s INTEGER NOT NULL,
         body BLOB NOT NULL
     )
     """,
     """
     CREATE TABLE IF NOT EXISTS window_chunks (
-        chunk_id INTEGER PRIMARY KEY,
+        chunk_id INTEGER PRIMARY KEY AUTOINCREMENT,
         window_s INTEGER NOT NULL,
         shard INTEGER NOT NULL,
         is_merged INTEGER NOT NULL,
@@ -77,7 +78,7 @@ SUMMED = (*COUNTS, "execution_time_millionths", "units_millionths")
 _TOTALS = {name: SCHEMA[name] for name in (*KEYS, *COUNTS, *AMOUNTS)}
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: Connection) -> None:
     """Make the tables where they are missing."""
     for table in TABLES:
         connection.execute(table)
@@ -105,7 +106,7 @@ class WindowsReader:
         self._names: SeriesNames | None = None
 
     def windows(
-        self, connection: sqlite3.Connection, window_s: int, start_ns: int, end_ns: int, **keys: str | None
+        self, connection: Connection, window_s: int, start_ns: int, end_ns: int, **keys: str | None
     ) -> pl.DataFrame:
         """Windows of one length that start in [start_ns, end_ns), sorted by start and key, columns of `SCHEMA`.
 
@@ -120,7 +121,7 @@ class WindowsReader:
         return merged(parts, window_s * 1_000_000_000).frame(series.names)
 
     def totals(
-        self, connection: sqlite3.Connection, window_s: int, start_ns: int, end_ns: int, user: str | None = None
+        self, connection: Connection, window_s: int, start_ns: int, end_ns: int, user: str | None = None
     ) -> pl.DataFrame:
         """Sums over the windows of one length that start in [start_ns, end_ns), one row a key, sorted by key."""
         with _snapshot(connection):
@@ -132,13 +133,20 @@ class WindowsReader:
         rows = merged([_timeless(part) for part in parts], 1).frame(series.names)
         return rows.select(pl.col(name).cast(kind) for name, kind in _TOTALS.items())
 
-    def users(self, connection: sqlite3.Connection) -> list[str]:
+    def common_operations(self, connection: Connection, users: int) -> frozenset[str]:
+        """Operations that at least so many users ever used."""
+        with _snapshot(connection):
+            names = self._series(connection).names
+        counts = names.group_by("operation_id").agg(pl.col("user_id").n_unique().alias("users"))
+        return frozenset(counts.filter(pl.col("users") >= users)["operation_id"].to_list())
+
+    def users(self, connection: Connection) -> list[str]:
         """Everyone who ever used anything, sorted."""
         with _snapshot(connection):
             names = self._series(connection).names
         return names["user_id"].unique(maintain_order=True).to_list()
 
-    def _series(self, connection: sqlite3.Connection) -> SeriesNames:
+    def _series(self, connection: Connection) -> SeriesNames:
         """All series; read again only where some came or went. Numbers are never used twice, so two numbers tell."""
         version = connection.execute("SELECT count(*), coalesce(max(series_id), -1) FROM series").fetchone()
         with self._lock:
@@ -148,7 +156,7 @@ class WindowsReader:
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+def _snapshot(connection: Connection) -> Iterator[None]:
     """One state of the database for several queries; the caller's transaction where there is one."""
     if connection.in_transaction:
         yield
@@ -160,7 +168,7 @@ def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def _read_series(connection: sqlite3.Connection, version: tuple[int, int]) -> SeriesNames:
+def _read_series(connection: Connection, version: tuple[int, int]) -> SeriesNames:
     query = f"SELECT series_id, shard, {', '.join(KEYS)} FROM series"  # noqa: S608
     schema = {"number": pl.Int64(), "shard": pl.Int64()} | dict.fromkeys(KEYS, pl.String())
     frame = pl.DataFrame(connection.execute(query).fetchall(), schema=schema, orient="row").sort(KEYS)
@@ -179,7 +187,7 @@ def _asked(keys: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _chunks(
-    connection: sqlite3.Connection,
+    connection: Connection,
     series: SeriesNames,
     keys: Mapping[str, str],
     window_s: int,
@@ -189,7 +197,7 @@ def _chunks(
     """Rows of chunks, open and closed, within the span and of the series that have the keys."""
     matches = [pl.col("user_id").is_not_null(), *(pl.col(name) == value for name, value in keys.items())]
     chosen = series.names.select(pl.all_horizontal(matches).alias("chosen")).to_series().to_numpy()
-    shards = np.unique(series.shards[chosen]).tolist()
+    shards = np.unique(series.shards[chosen]).tolist() or [-1]  # an empty list is no SQL everywhere
     query = (
         "SELECT body FROM window_chunks WHERE window_s = ? AND is_merged IN (0, 1) "  # noqa: S608
         f"AND shard IN ({', '.join(map(str, shards))}) AND last_ns >= ? AND first_ns < ? "
@@ -203,16 +211,14 @@ def _chunks(
         yield rows if kept.all() else rows.take(kept)
 
 
-def _rollups(
-    connection: sqlite3.Connection, keys: Mapping[str, str], window_s: int, start_ns: int, end_ns: int
-) -> WindowRows:
+def _rollups(connection: Connection, keys: Mapping[str, str], window_s: int, start_ns: int, end_ns: int) -> WindowRows:
     where, values = _where(keys, window_s, start_ns, end_ns)
     query = f"SELECT window_start_ns, series_id, {', '.join(SUMMED)} FROM rollups WHERE {where}"  # noqa: S608
     return _rows(connection.execute(query, values).fetchall())
 
 
 def _rollup_sums(
-    connection: sqlite3.Connection, keys: Mapping[str, str], window_s: int, start_ns: int, end_ns: int
+    connection: Connection, keys: Mapping[str, str], window_s: int, start_ns: int, end_ns: int
 ) -> WindowRows:
     where, values = _where(keys, window_s, start_ns, end_ns)
     sums = ", ".join(f"sum({name})" for name in SUMMED)
@@ -241,7 +247,7 @@ def _timeless(rows: WindowRows) -> WindowRows:
     return WindowRows(np.zeros_like(rows.starts_ns), rows.series, rows.counts, rows.amounts)
 
 
-def next_number(connection: sqlite3.Connection) -> int:
+def next_number(connection: Connection) -> int:
     """The number of the next new series; one that was erased is never used again."""
-    row = connection.execute("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'series'").fetchone()
+    row = connection.execute("SELECT number FROM next_series").fetchone()
     return int(row[0]) if row else 0

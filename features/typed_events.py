@@ -17,7 +17,7 @@ from metercast.event import FIELDS, MICRO_OPERATION_TYPES, RESOURCE_FIELDS
 from numpy.typing import NDArray
 
 from features.contracts import Batch
-from features.schema import ARROW_SCHEMA, LONGEST_NAME, NEWEST_S, OLDEST_S
+from features.schema import ARROW_SCHEMA, LONGEST_NAME, NAMES_WITHOUT_BAR, NEWEST_S, OLDEST_S
 
 _LARGEST = 2**63 - 1
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
@@ -42,7 +42,7 @@ _values = operator.attrgetter(
     *(name for name, _, _ in _EVENT_FIELDS), *(f"resourceUsage.{name}" for name in RESOURCE_FIELDS)
 )
 _NUMPY_TYPES = {"count": np.int64, "int64": np.int64, "amount": np.float64}
-_NAMES_WITHOUT_BAR = ("userID", "operationID", "meter")
+_TEXTS = tuple(name for name, _, kind in _EVENT_FIELDS if kind == "string")
 
 _Usage: Any = msgspec.defstruct(
     "_Usage",
@@ -70,7 +70,7 @@ def batch_from_json(body: bytes, now_s: float) -> Batch | None:
     """The profiler's own form as a batch, or None where any part of it is not plainly good."""
     try:
         document = _BODY.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _batch(document.events, (document.producer, document.epoch, document.sequence), now_s)
 
@@ -79,7 +79,7 @@ def batch_from_list(body: bytes, key: tuple[str, int, int], now_s: float) -> Bat
     """A JSON array of events as a batch under ``key``, or None where any part of it is not plainly good."""
     try:
         events = _LIST.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return _batch(events, key, now_s)
 
@@ -90,8 +90,9 @@ def _batch(events: list[Any], key: tuple[str, int, int], now_s: float) -> Batch 
     seconds = np.array(columns["timestamp"], dtype=np.float64)
     in_time = (seconds <= now_s + NEWEST_S) & (seconds >= now_s - OLDEST_S)  # NaN is neither
     known = set(columns["microOperationType"]).issubset(MICRO_OPERATION_TYPES)
-    barred = any("|" in value for name in _NAMES_WITHOUT_BAR for value in set(columns[name]))
-    if not in_time.all() or not known or barred:
+    texts = {name: "\n".join(set(columns[name])) for name in _TEXTS}
+    barred = any("|" in texts[name] for name in NAMES_WITHOUT_BAR) or any("\0" in text for text in texts.values())
+    if not in_time.all() or not known or barred or "\0" in key[0]:
         return None
     try:
         arrays = [_array(name, kind, columns, key, seconds) for name, _, kind in FIELDS]

@@ -45,6 +45,20 @@ def read_series(path: Path) -> pl.DataFrame:
     return frame.select(SERIES_COLUMNS).with_columns(pl.col("value").cast(pl.Float64))
 
 
+def scan_series(path: Path) -> pl.LazyFrame:
+    """A table of series as `read_series`, but a Parquet file is only read when and as far as it is asked for."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return read_series(path).lazy()
+    frame = pl.scan_parquet(path)
+    try:
+        schema = frame.collect_schema()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UsageFileError(f"{path} cannot be read: {error}") from error
+    if not all(name in schema for name in SERIES_COLUMNS) or not schema["timestamp"].is_temporal():
+        return read_series(path).lazy()
+    return frame.select(SERIES_COLUMNS).with_columns(pl.col("value").cast(pl.Float64))
+
+
 def read_table(path: Path) -> pl.DataFrame:
     """A file as a frame, by its ending; raises UsageFileError when it is missing, damaged or of another kind."""
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {

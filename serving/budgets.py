@@ -6,9 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
-from features.sqlite_log import connect
+from features.database import Location, connect
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS budgets (
@@ -33,10 +32,10 @@ class Budget:
 class BudgetStore:
     """The budgets of one data directory."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the database file, making the table where it is missing."""
+    def __init__(self, location: Location) -> None:
+        """Open the database, making the table where it is missing."""
         self._lock = threading.Lock()
-        self._connection = connect(path)
+        self._connection = connect(location)
         self._connection.execute(_TABLE)
 
     def find(self, user: str) -> Budget | None:
@@ -58,7 +57,9 @@ class BudgetStore:
         budget = Budget(user, amount, currency, time.time())
         with self._lock:
             self._connection.execute(
-                "REPLACE INTO budgets VALUES (?, ?, ?, ?)", (user, str(amount), currency, budget.changed_s)
+                "INSERT INTO budgets VALUES (?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET "
+                "amount = excluded.amount, currency = excluded.currency, changed_s = excluded.changed_s",
+                (user, str(amount), currency, budget.changed_s),
             )
         return budget
 

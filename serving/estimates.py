@@ -118,7 +118,7 @@ def estimate(
 def usage_futures(sources: Sources, request: Request) -> Futures:
     """Usage of the user's series at period end on every sample path: what was metered plus what is to come."""
     model = model_in_force(sources.champion)
-    panel = usage_panel(sources.history, model.window_s or request.window_s, request.now_ns, request.user)
+    panel = usage_panel(sources.history, model.window_s or request.window_s, request.now_ns, request.user, model.season)
     window_ns = panel.window_ns
     until_ns = int(panel.times_ns(1)[-1])
     columns, so_far = metered(sources.history, panel, request, until_ns)

@@ -44,6 +44,12 @@ class Model:
         value = self.metadata.get("window_s")
         return int(value) if value is not None else None
 
+    @property
+    def season(self) -> int | None:
+        """The windows of one season that the model was trained on; None means those usual for its windows."""
+        value = self.metadata.get("season")
+        return int(value) if value is not None else None
+
     def describe(self) -> dict[str, Any]:
         """Name, version and backtest, as estimates carry them."""
         keys = ("name", "version", "window_s", "trained_until", "backtest")
@@ -58,9 +64,12 @@ def model_in_force(watch: ChampionWatch) -> Model:
     return Model(FORECASTERS[FALLBACK](), {"name": FALLBACK, "version": None, "backtest": None})
 
 
-def usage_panel(history: History, window_s: int, until_ns: int, user: str | None = None) -> Panel:
+def usage_panel(
+    history: History, window_s: int, until_ns: int, user: str | None = None, season: int | None = None
+) -> Panel:
     """Every series that was used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, as one panel.
 
+    ``season`` is the model's, in windows; by default that of windows of this length.
     Windows without usage count as zero up to ``until_ns``. Raises TooLittleHistoryError when there are fewer than
     `MINIMUM_WINDOWS` since the first usage.
     """
@@ -74,7 +83,7 @@ def usage_panel(history: History, window_s: int, until_ns: int, user: str | None
             f"too little history: no usage of {whom} in the last {CONTEXT_WINDOWS} closed windows of {window_s} s",
             MINIMUM_WINDOWS,
         )
-    panel = _padded(Panel.from_frame(series, window_ns, _season(window_s)), end_ns)
+    panel = _padded(Panel.from_frame(series, window_ns, season or _season(window_s)), end_ns)
     if panel.windows < MINIMUM_WINDOWS:
         missing = MINIMUM_WINDOWS - panel.windows
         raise TooLittleHistoryError(
@@ -106,7 +115,7 @@ def forecast_usage(
 ) -> dict[str, Any]:
     """Forecast of every series of a user (or of everyone) as a document: history, quantiles, and the model used."""
     model = model_in_force(watch)
-    panel = usage_panel(history, model.window_s or window_s, until_ns, user)
+    panel = usage_panel(history, model.window_s or window_s, until_ns, user, model.season)
     steps = quantiles(model, panel, horizon)
     return {
         "model": model.describe(),

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from features.sqlite_log import SqliteEventLog
+from features.log import open_log
 from serving.access.audit import AuditLog
 from serving.access.keys import KeyStore
 from serving.access.limiter import Limiter
 from serving.access.sessions import Sessions, session_secret
+from serving.accuracy_store import AccuracyStore
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
 from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
+from serving.drift_watch import DriftWatch
 from serving.engine.worker import EngineWorker
 from serving.estimate_service import EstimateService
 from serving.ingest.committer import GroupCommitter
+from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
 from serving.plan_files import PlanError, load_plans
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.settings import Settings
+from serving.storage.engine_store import DatabaseEngineStore
 from serving.storage.history import History
-from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 
 class Platform:
@@ -39,7 +42,10 @@ class Platform:
                 f"no plan {settings.default_plan!r} in {settings.plans}; there are {', '.join(self.plans) or 'none'}"
             )
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.log = SqliteEventLog(settings.database)
+        self.log = open_log(settings.database)
+        self.privacy = privacy_of(
+            settings.pseudonym_keys, settings.pseudonym_map or settings.data / "identities.db", settings.never_stored
+        )
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
@@ -51,8 +57,10 @@ class Platform:
         self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
         self.worker = EngineWorker(
-            self.log, SqliteEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
+            self.log, DatabaseEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
         )
+        accuracy = AccuracyStore(settings.database)
+        self.drift = DriftWatch(self.champion, self.history, self.worker.closed_until_ns, accuracy)
         self.estimates = EstimateService(self, self.worker, settings)
         self.closed_windows = ClosedWindows(self.history, settings.windows_s[0])
         self.status_told: Kept[str] = Kept(4)
@@ -68,11 +76,13 @@ class Platform:
     def start(self) -> None:
         """Begin to turn the log into windows."""
         self.worker.start()
+        self.drift.start()
 
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
+        self.drift.stop()
         self.worker.stop()
-        for store in (self.log, self.keys, self.audit, self.budgets):
+        for store in (self.log, self.keys, self.audit, self.privacy, self.budgets):
             store.close()
 
 

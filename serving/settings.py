@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from features.database import Location, is_server
+from serving.ingest.privacy import Privacy
+
 PREFIX = "METERCAST_"
 
 
@@ -17,6 +20,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Field(Path("metercast-data"), description="data directory; made where it is missing")
+    database_url: str | None = Field(
+        None,
+        description="`postgresql://...`: log, state and all else there; several servers may share it",
+    )
     plans: Path = Field(Path("configs/plans"), description="directory of price plans")
     host: str = Field("127.0.0.1", description="address to listen on; other than loopback only once keys exist")
     port: int = Field(8000, ge=0, le=65_535, description="port to listen on, 0 for a free one")
@@ -28,14 +35,37 @@ class Settings(BaseModel):
     streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")
     tls_certificate: Path | None = Field(None, description="PEM file; serves HTTPS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    pseudonym_keys: Path | None = Field(
+        None, description="file of `metercast pseudonyms rotate FILE`; userIDs are kept as pseudonyms made with it"
+    )
+    pseudonym_map: Path | None = Field(
+        None, description="who stands behind which pseudonym (default: `identities.db` in the data directory)"
+    )
+    never_stored: tuple[str, ...] = Field(
+        (), description="fields emptied before anything is kept: `executionID`, `parentExecutionID`, `source`"
+    )
+    min_group: int = Field(5, ge=1, description="users an operation needs before a tenant hears of them as a group")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP address for OpenTelemetry traces of requests")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="`info` logs every request")
 
-    @field_validator("windows_s", mode="before")
+    @field_validator("windows_s", "never_stored", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list may be given as text, as the environment can hold nothing else."""
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("never_stored")
+    @classmethod
+    def _optional(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Privacy(None, value)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        if value is not None:
+            is_server(value)
+        return value
 
     @field_validator("windows_s")
     @classmethod
@@ -46,9 +76,9 @@ class Settings(BaseModel):
         return value
 
     @property
-    def database(self) -> Path:
-        """The database file inside the data directory."""
-        return self.data / "metercast.db"
+    def database(self) -> Location:
+        """Where the tables live: the server that was named, or the file inside the data directory."""
+        return self.database_url or self.data / "metercast.db"
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

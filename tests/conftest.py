@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import postgresql
 from tests.demo_run import run_demo
 
 
@@ -15,3 +17,11 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     """The data directory and the document of one short demo, run once for all tests."""
     data: Path = tmp_path_factory.mktemp("demo") / "data"
     return data, run_demo(data)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """One PostgreSQL server for all tests."""
+    postgresql.skip_without_server()
+    with postgresql.server() as started:
+        yield started

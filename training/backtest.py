@@ -4,27 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from models.contracts import Forecast, Forecaster
+import numpy as np
+import polars as pl
+
+from models.contracts import LEVELS, Forecast, Forecaster
 from models.panel import Panel
-from training.metrics import Accuracy, accuracy
+from training.metrics import Accuracy, StepAccuracy, accuracy, accuracy_by_series, accuracy_by_step
 from training.threads import few_threads
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backtest:
-    """Forecasts of one model from every origin (window numbers), and how good they were, overall and by origin."""
+    """Forecasts of one model from every origin (window numbers) of a panel, and how good they were."""
 
+    panel: Panel
     cuts: tuple[int, ...]
     forecasts: tuple[Forecast, ...]
-    accuracy: Accuracy
-    by_origin: tuple[Accuracy, ...]
+
+    @property
+    def horizon(self) -> int:
+        """How many windows each forecast reaches."""
+        return int(self.forecasts[0].steps.shape[1])
+
+    @cached_property
+    def accuracy(self) -> Accuracy:
+        """Figures over all series and origins."""
+        return self._accuracy(range(len(self.cuts)))
+
+    @cached_property
+    def by_origin(self) -> tuple[Accuracy, ...]:
+        """Figures of each origin, over all series."""
+        return tuple(self._accuracy([place]) for place in range(len(self.cuts)))
+
+    @cached_property
+    def by_step(self) -> tuple[StepAccuracy, ...]:
+        """Figures of each window ahead, over all series and origins."""
+        return accuracy_by_step(self._pasts(), self._actuals(), list(self.forecasts), self.panel.season)
+
+    @cached_property
+    def by_series(self) -> pl.DataFrame:
+        """One row a series, worst first: columns series, scaled_pinball, wql, coverage, actual and forecast totals."""
+        figures = accuracy_by_series(self._pasts(), self._actuals(), list(self.forecasts), self.panel.season)
+        frame = pl.DataFrame({"series": list(self.panel.series), **figures})
+        return frame.sort("scaled_pinball", descending=True, nulls_last=True)
+
+    def frame(self) -> pl.DataFrame:
+        """Rows (series, origin, step, timestamp, actual, q0.1 ... q0.9), for plots and questions of one's own."""
+        return pl.concat([self._rows(cut, forecast) for cut, forecast in zip(self.cuts, self.forecasts, strict=True)])
+
+    def _repr_html_(self) -> str:
+        """Figures overall and by origin, for notebooks."""
+        names = list(self.accuracy.document())
+        rows = [("all", self.accuracy)]
+        for cut, one in zip(self.cuts, self.by_origin, strict=True):
+            rows.append((f"{self.panel.time_of(cut):%Y-%m-%d %H:%M:%S}", one))
+        head = "".join(f"<th>{name}</th>" for name in ("origin", *names))
+        body = "".join(
+            f"<tr><td>{label}</td>"
+            + "".join(f'<td style="text-align:right">{value:.3f}</td>' for value in one.document().values())
+            + "</tr>"
+            for label, one in rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _rows(self, cut: int, forecast: Forecast) -> pl.DataFrame:
+        count, horizon = len(self.panel.series), self.horizon
+        actual = self._actual(cut)
+        times = self.panel.start_ns + (cut + np.arange(horizon)) * self.panel.window_ns
+        moments = pl.Series(np.tile(times, count)).cast(pl.Datetime("ns", "UTC"))
+        quantiles = {f"q{level:g}": forecast.steps[..., place].ravel() for place, level in enumerate(LEVELS)}
+        return pl.DataFrame(
+            {
+                "series": np.repeat(np.asarray(self.panel.series), horizon),
+                "origin": pl.Series([self.panel.time_of(cut)] * (count * horizon)).cast(pl.Datetime("ns", "UTC")),
+                "step": np.tile(np.arange(1, horizon + 1), count),
+                "timestamp": moments,
+                "actual": pl.Series(actual.ravel()).fill_nan(None),
+                **quantiles,
+            }
+        )
+
+    def _accuracy(self, places: Sequence[int]) -> Accuracy:
+        pasts, actuals = self._pasts(), self._actuals()
+        return accuracy(
+            [pasts[place] for place in places],
+            [actuals[place] for place in places],
+            [self.forecasts[place] for place in places],
+            self.panel.season,
+        )
+
+    def _pasts(self) -> list[np.ndarray]:
+        return [self.panel.values[:, :cut] for cut in self.cuts]
+
+    def _actuals(self) -> list[np.ndarray]:
+        return [self._actual(cut) for cut in self.cuts]
+
+    def _actual(self, cut: int) -> np.ndarray:
+        """What came after a cut, missing beyond the panel's end."""
+        found = self.panel.values[:, cut : cut + self.horizon]
+        return np.pad(found, ((0, 0), (0, self.horizon - found.shape[1])), constant_values=np.nan)
 
 
 def rolling_cuts(windows: int, horizon: int, origins: int, stride: int | None = None) -> tuple[int, ...]:
     """The last ``origins`` cuts, ``stride`` (default: the horizon) apart, that leave a horizon of actuals each.
 
-    Raises ValueError when the first would leave less than half of the windows as history.
+    Raises ValueError when the first would leave less than a third of the windows as history.
     """
     stride = stride or horizon
     cuts = tuple(windows - horizon - stride * back for back in range(origins - 1, -1, -1))
@@ -41,10 +127,4 @@ def backtest(fit: Callable[[Panel, int], Forecaster], panel: Panel, cuts: Sequen
     model = fit(panel.until(cuts[0]), horizon)
     with few_threads():
         forecasts = tuple(model.forecast(panel.until(cut), horizon) for cut in cuts)
-    pasts = [panel.values[:, :cut] for cut in cuts]
-    actuals = [panel.values[:, cut : cut + horizon] for cut in cuts]
-    each = tuple(
-        accuracy([past], [actual], [forecast], panel.season)
-        for past, actual, forecast in zip(pasts, actuals, forecasts, strict=True)
-    )
-    return Backtest(tuple(cuts), forecasts, accuracy(pasts, actuals, list(forecasts), panel.season), each)
+    return Backtest(panel, tuple(cuts), forecasts)

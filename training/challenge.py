@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast
+from models.losses import pinball, seasonal_scale
 from models.panel import Panel
-from training.metrics import pinball, seasonal_scale
 
 Array = NDArray[np.float64]
 DRAWS = 2000

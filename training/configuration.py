@@ -8,7 +8,10 @@ from typing import Annotated, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.registry import CHALLENGERS, FORECASTERS, why_unknown
+
+NAMES = (*(name for name in FORECASTERS if name not in CHALLENGERS), *CHALLENGERS)
+"""Whatever is installed, so that the schema for editors is the same everywhere."""
 
 
 class ConfigurationError(ValueError):
@@ -41,6 +44,21 @@ class LstmConfiguration(_Strict):
     seed: int = 0
 
 
+class TrainerConfiguration(_Strict):
+    """How Lightning trains, as `training.trainer.TrainerOptions`."""
+
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        "auto", description="auto: mixed on a GPU, 32 bits elsewhere"
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto: the GPU where there is one")
+    patience: int = Field(
+        0, ge=0, description="end after so many checks without a better loss on the last horizon; 0 trains all steps"
+    )
+    checks: int = Field(10, ge=1, description="how often the loss on what is held back is looked at")
+    overfit_batch: bool = Field(False, description="learn one batch over and over: its loss must fall towards zero")
+    profile: bool = Field(False, description="attach to the run what each part of the training took")
+
+
 class BacktestConfiguration(_Strict):
     """Rolling origins at the end of the data, ``horizon`` windows apart unless ``stride`` says otherwise."""
 
@@ -53,10 +71,11 @@ class TrainConfiguration(_Strict):
 
     experiment: str = "metercast"
     data: DataConfiguration = DataConfiguration()
-    models: list[Literal[tuple(FORECASTERS)]] = Field(  # type: ignore[valid-type]
+    models: list[Literal[NAMES]] = Field(  # type: ignore[valid-type]
         default=["seasonal-naive", "markov", "lstm"], min_length=1
     )
     lstm: LstmConfiguration = LstmConfiguration()
+    trainer: TrainerConfiguration = TrainerConfiguration()
     backtest: BacktestConfiguration = BacktestConfiguration()
     metric: Literal["wql", "mase", "bill_wape"] = "wql"
     promote: bool = False
@@ -66,6 +85,13 @@ class TrainConfiguration(_Strict):
         le=1,
         description="how sure it must be that the best beats the champion; 0 promotes every best model",
     )
+
+    @model_validator(mode="after")
+    def _installed(self) -> Self:
+        missing = [name for name in self.models if name not in FORECASTERS]
+        if missing:
+            raise ValueError(why_unknown(missing[0]))
+        return self
 
 
 class Choices(_Strict):
@@ -106,6 +132,7 @@ class TuneConfiguration(_Strict):
     data: DataConfiguration = DataConfiguration()
     model: Literal["lstm", "ensemble"] = "lstm"
     lstm: LstmConfiguration = LstmConfiguration()
+    trainer: TrainerConfiguration = TrainerConfiguration()
     space: dict[str, Space] = Field(min_length=1)
     backtest: BacktestConfiguration = BacktestConfiguration()
     metric: Literal["wql", "mase", "scaled_pinball", "bill_wape", "bill_wql"] = "wql"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
-
-from features.series import all_series
-from features.stored_windows import WindowsReader
-from features.usage_files import UsageFileError, read_series
+from features.usage_files import UsageFileError, scan_series
 from models.panel import Panel
 from training.configuration import DataConfiguration
+from training.mapped_panel import map_panel
+from training.window_panel import NANOSECONDS, panel_of_windows
 
-NANOSECONDS = 1_000_000_000
+FEWEST_WINDOWS = 16
+_FILE = "panel.npy"
 
 
 class NoDataError(ValueError):
@@ -22,49 +22,51 @@ class NoDataError(ValueError):
 
 
 def panel_of(directory: Path, data: DataConfiguration) -> Panel:
-    """The panel of the usage file that is asked for, or else of the data directory; raises NoDataError."""
-    if data.usage is None:
-        return panel_of_directory(directory, data)
+    """The panel of the usage file that is asked for, or else of the data directory; raises NoDataError.
+
+    Its values lie in a memory-mapped file that goes away with it.
+    """
+    return panel_of_directory(directory, data) if data.usage is None else panel_of_file(data.usage, data)
+
+
+def panel_of_file(usage: Path, data: DataConfiguration) -> Panel:
+    """The last windows of a table of series (Parquet or CSV); raises NoDataError."""
     try:
-        panel = Panel.from_frame(read_series(data.usage), data.window_s * NANOSECONDS, data.season)
+        panel = mapped(usage, data.window_s * NANOSECONDS, data.season)
     except (UsageFileError, OSError, ValueError) as error:
-        raise NoDataError(f"{data.usage}: {error}") from error
+        raise NoDataError(f"{usage}: {error}") from error
     first = max(0, panel.windows - data.windows)
     last = replace(panel, values=panel.values[:, first:], start_ns=panel.start_ns + first * panel.window_ns)
-    return checked(last, str(data.usage))
+    return checked(last, str(usage))
+
+
+def mapped(usage: Path, window_ns: int, season: int) -> Panel:
+    """All of a table of series; raises UsageFileError or ValueError."""
+    with tempfile.TemporaryDirectory(prefix="metercast-panel-") as scratch:
+        return map_panel(scan_series(usage), window_ns, season, Path(scratch) / _FILE)
 
 
 def panel_of_directory(directory: Path, data: DataConfiguration) -> Panel:
-    """The last windows of a platform's data directory as a panel; raises NoDataError when there are too few."""
+    """The last windows of a platform's data directory; raises NoDataError when there are too few."""
     database = directory / "metercast.db"
     if not database.is_file():
         raise NoDataError(f"{directory} is no data directory: it has no metercast.db; run `metercast serve` or `demo`")
-    windows = _windows(database, data)
-    series = all_series(windows, data.window_s * NANOSECONDS) if not windows.is_empty() else windows
-    if series.is_empty():
+    try:
+        with tempfile.TemporaryDirectory(prefix="metercast-panel-") as scratch:
+            panel = panel_of_windows(database, data.window_s, data.windows, data.season, Path(scratch) / _FILE)
+    except sqlite3.OperationalError as error:
+        raise NoDataError(f"{database} cannot be read: {error}; is it the database of a platform?") from error
+    if panel is None:
         raise NoDataError(f"{directory} has no closed windows of {data.window_s} s; send events first")
-    return checked(Panel.from_frame(series, data.window_s * NANOSECONDS, data.season), str(directory))
+    return checked(panel, str(directory))
 
 
 def checked(panel: Panel, name: str) -> Panel:
-    """The panel itself; raises NoDataError for one of fewer than 16 windows."""
-    if panel.windows < 16:
-        raise NoDataError(f"{name} has {panel.windows} windows; at least 16 are needed to train and backtest")
+    """The panel itself; raises NoDataError for one of fewer than `FEWEST_WINDOWS` windows."""
+    if panel.windows < FEWEST_WINDOWS:
+        window_s = panel.window_ns // NANOSECONDS
+        raise NoDataError(
+            f"{name} has {panel.windows} closed windows of {window_s} s; at least {FEWEST_WINDOWS} are needed to train "
+            "and backtest: wait, or choose a shorter data.window_s"
+        )
     return panel
-
-
-def _windows(database: Path, data: DataConfiguration) -> pl.DataFrame:
-    """Closed windows only: what the engine may still add to would teach that usage falls at the end."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
-    try:
-        until = connection.execute(
-            "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine",
-            (data.window_s,),
-        ).fetchone()
-        end_ns = int(until[0]) if until and until[0] else 0
-        start_ns = end_ns - data.windows * data.window_s * NANOSECONDS
-        return WindowsReader().windows(connection, data.window_s, start_ns, end_ns)
-    except sqlite3.OperationalError as error:
-        raise NoDataError(f"{database} cannot be read: {error}; is it the database of a platform?") from error
-    finally:
-        connection.close()

@@ -1,28 +1,42 @@
-"""Plots of a backtest for MLflow."""
+"""Plots of backtests and trainings, for MLflow and notebooks."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from models.contracts import LEVELS
-from models.panel import Panel
 from training.backtest import Backtest
 
 ROWS = 4
 
 
-def fan_figure(panel: Panel, tested: Backtest) -> Figure:
-    """Forecast fans of the busiest series from the last origin, over what then happened."""
-    cut, forecast = tested.cuts[-1], tested.forecasts[-1]
-    horizon = forecast.steps.shape[1]
-    busiest = np.argsort(-np.nan_to_num(panel.values[:, cut:]).sum(axis=1))[:ROWS]
-    figure = Figure(figsize=(9, 2.2 * len(busiest)), layout="constrained")
+class Picture(Figure):
+    """A figure that notebooks show by itself, without pyplot and its state."""
+
+    def _repr_png_(self) -> bytes:
+        """The figure as notebooks ask for it."""
+        target = BytesIO()
+        self.savefig(target, format="png", dpi=100)
+        return target.getvalue()
+
+
+def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -> Picture:
+    """Forecast fans from one origin, over what then happened, of ``series`` or else of the busiest.
+
+    Raises ValueError for a series that is not in the panel.
+    """
+    panel, cut, forecast = tested.panel, tested.cuts[origin], tested.forecasts[origin]
+    horizon = tested.horizon
+    rows = [panel.series.index(name) for name in series] or _busiest(tested, cut)
+    figure = Picture(figsize=(9, 2.2 * len(rows)), layout="constrained")
     ahead = np.arange(cut, cut + horizon)
-    first = max(0, cut - 3 * horizon)
-    for place, row in enumerate(busiest):
-        axes = figure.add_subplot(len(busiest), 1, place + 1)
-        end = min(panel.windows, cut + horizon)
+    first, end = max(0, cut - 3 * horizon), min(panel.windows, cut + horizon)
+    for place, row in enumerate(rows):
+        axes = figure.add_subplot(len(rows), 1, place + 1)
         axes.plot(np.arange(first, end), panel.values[row, first:end], color="black", linewidth=0.8, label="actual")
         steps = forecast.steps[row]
         for low in range(len(LEVELS) // 2):
@@ -34,20 +48,62 @@ def fan_figure(panel: Panel, tested: Backtest) -> Figure:
     return figure
 
 
-def calibration_figure(panel: Panel, tested: Backtest) -> Figure:
+def calibration_figure(tested: Backtest) -> Picture:
     """How often actuals fell at or below each quantile, for windows and for totals; on the diagonal is right."""
-    horizon = tested.forecasts[0].steps.shape[1]
-    actual = np.stack([panel.values[:, cut : cut + horizon] for cut in tested.cuts])
-    known = np.isfinite(actual)
-    steps = np.stack([forecast.steps for forecast in tested.forecasts])
+    frame = tested.frame().drop_nulls("actual")
+    below = [float((frame["actual"] <= frame[f"q{level:g}"]).mean() or 0.0) for level in LEVELS]  # type: ignore[arg-type]
     totals = np.stack([forecast.totals for forecast in tested.forecasts])
-    bill = np.nan_to_num(actual).sum(axis=2)
-    below = [float((actual <= steps[..., place])[known].mean()) for place in range(len(LEVELS))] if known.any() else []
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    panel = tested.panel
+    bill = np.stack([np.nansum(panel.values[:, cut : cut + tested.horizon], axis=1) for cut in tested.cuts])
+    figure = Picture(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--", label="perfect")
-    axes.plot(LEVELS[: len(below)], below, marker="o", label="windows")
+    axes.plot(LEVELS, below, marker="o", label="windows")
     axes.plot(LEVELS, (bill[..., None] <= totals).mean(axis=(0, 1)), marker="s", label="totals")
     axes.set(xlabel="quantile", ylabel="share of actuals at or below it", xlim=(0, 1), ylim=(0, 1))
     axes.legend(fontsize=8)
     return figure
+
+
+def horizon_figure(tested: Backtest | Mapping[str, Backtest]) -> Picture:
+    """Weighted quantile loss by how far ahead a window was forecast, of one model or of several by name."""
+    models = {"": tested} if isinstance(tested, Backtest) else tested
+    figure = Picture(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    for name, one in models.items():
+        axes.plot([point.step for point in one.by_step], [point.wql for point in one.by_step], label=name)
+    axes.set(xlabel="windows ahead", ylabel="weighted quantile loss")
+    axes.set_ylim(bottom=0)
+    if len(models) > 1:
+        axes.legend(fontsize=8)
+    return figure
+
+
+def loss_figure(losses: Sequence[float], held_back: Sequence[float] = ()) -> Picture:
+    """The loss of every training step, and of the checks on what was held back."""
+    figure = Picture(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(losses) + 1), losses, linewidth=0.8, label="training")
+    if held_back:
+        at = np.linspace(len(losses) / len(held_back), len(losses), len(held_back))
+        axes.plot(at, held_back, marker="o", label="held back")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def search_figure(values: Sequence[float], metric: str) -> Picture:
+    """What every completed trial of a search reached, and the best until then; lower is better."""
+    figure = Picture(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = range(1, len(values) + 1)
+    axes.plot(numbers, values, linestyle="none", marker="o", markersize=4, label="trial")
+    axes.plot(numbers, np.minimum.accumulate(values), drawstyle="steps-post", label="best so far")
+    axes.set(xlabel="completed trial", ylabel=metric)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _busiest(tested: Backtest, cut: int) -> list[int]:
+    after = np.nan_to_num(tested.panel.values[:, cut : cut + tested.horizon]).sum(axis=1)
+    return [int(row) for row in np.argsort(-after)[:ROWS]]

@@ -10,7 +10,10 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from training.checks import HOLDOUT_LOSS
+
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class ForecastModule(L.LightningModule):
@@ -23,15 +26,22 @@ class ForecastModule(L.LightningModule):
         self.learning_rate = learning_rate
         self.steps = steps
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], index: int) -> Tensor:  # noqa: ARG002
-        """Mean pinball loss of a batch."""
-        context, steps, target, weight = batch
-        value = self.loss(self.network(context, steps), target, weight)
+    def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002
+        """Mean loss of a batch."""
+        value = self._loss(batch)
         self.log("train_loss", value)
         return value
+
+    def validation_step(self, batch: Batch, index: int) -> None:  # noqa: ARG002
+        """Mean loss of windows held back, over all their batches."""
+        self.log(HOLDOUT_LOSS, self._loss(batch), batch_size=len(batch[0]), on_epoch=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with a one-cycle learning rate over the planned steps."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _loss(self, batch: Batch) -> Tensor:
+        context, steps, target, weight = batch
+        return self.loss(self.network(context, steps), target, weight)

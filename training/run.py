@@ -5,24 +5,30 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.bundle import save
 from models.contracts import Forecaster
+from models.drift import reach_of
 from models.forecasters.lstm import LstmConfig
+from models.losses import scaled_pinball
 from models.panel import Panel
 from training.backtest import Backtest, backtest, rolling_cuts
 from training.configuration import TrainConfiguration
-from training.figures import calibration_figure, fan_figure
 from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
 from training.memory import TrainedNetworks
 from training.promotion import Promotion, promote_best
+from training.records import log_backtest, log_losses
+from training.served_model import save_served
 from training.tracking import Tracking
+from training.trainer import TrainerOptions, precision
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done."""
@@ -30,153 +36,217 @@ Progress = Callable[[str, float], None]
 NETWORKS = ("lstm", "ensemble")
 """Models that Lightning trains; the others are fitted in no time."""
 
-CURVE_POINTS = 100
-"""At most about so many points of a loss curve are kept."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One model of a run: its registered version, backtest, and how long it took to train, in seconds."""
+    """One model of a run: its registered version, backtest, training time in seconds, and its losses step by step."""
 
     name: str
     version: str
     run_id: str
     backtest: Backtest
     train_s: float
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The models of a run, and what became of the championship where promotion was asked for."""
+    """The models of a run, nested in the MLflow run ``run_id``, and what became of the championship if asked for."""
 
+    run_id: str
     trained: tuple[Trained, ...]
     promotion: Promotion | None
+
+    def _repr_html_(self) -> str:
+        """One row a model, for notebooks."""
+        names = list(self.trained[0].backtest.accuracy.document())
+        head = "".join(f"<th>{name}</th>" for name in ("model", "version", *names, "train_s"))
+        body = "".join(
+            f"<tr><td>{one.name}</td><td>{one.version}</td>"
+            + "".join(
+                f'<td style="text-align:right">{value:.3f}</td>'
+                for value in (*one.backtest.accuracy.document().values(), one.train_s)
+            )
+            + "</tr>"
+            for one in self.trained
+        )
+        told = f"<p>{self.promotion.reason}</p>" if self.promotion is not None else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{told}"
+
+
+@dataclass(slots=True)
+class _Work:
+    """What every model of a run needs."""
+
+    panel: Panel
+    configuration: TrainConfiguration
+    directory: Path
+    horizon: int
+    cuts: tuple[int, ...]
+    opened: Future[tuple[Tracking, str]]
+    progress: Progress
+    networks: TrainedNetworks = field(default_factory=TrainedNetworks)
+
+    @property
+    def config(self) -> LstmConfig:
+        """Sizes and training of networks."""
+        return LstmConfig(**self.configuration.lstm.model_dump())
 
 
 def train(
     panel: Panel, configuration: TrainConfiguration, directory: Path, progress: Progress = lambda _what, _share: None
 ) -> Run:
-    """Train, backtest and register every model; raises ValueError for too few windows."""
+    """Train, backtest and register every model; raises ValueError for too few windows or a precision there is not."""
     horizon = min(configuration.data.horizon, max(1, panel.windows // 3))
     rolling = configuration.backtest
     cuts = rolling_cuts(panel.windows, horizon, rolling.origins, rolling.stride)
+    precision(TrainerOptions(configuration.trainer.precision, configuration.trainer.accelerator))
     # A new store takes MLflow seconds of small writes: they pass while the first model is trained.
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(Tracking, directory, configuration.experiment)
-        networks = TrainedNetworks()
-        trained = tuple(
-            _train_one(name, panel, horizon, cuts, configuration, opening.result, networks, progress)
-            for name in sorted(configuration.models, key=lambda name: name not in NETWORKS)
-        )
-        tracking = opening.result()
-    trained = tuple(sorted(trained, key=lambda one: configuration.models.index(one.name)))
+        opened = pool.submit(_open, directory, configuration, panel, horizon, cuts)
+        work = _Work(panel, configuration, directory, horizon, cuts, opened, progress)
+        order = sorted(configuration.models, key=lambda name: name not in NETWORKS)
+        try:
+            trained = [_train_one(name, work) for name in order]
+        except BaseException:
+            _close(opened, "KILLED")
+            raise
+    tracking, run_id = opened.result()
+    trained.sort(key=lambda one: configuration.models.index(one.name))
     promotion = promote_best(tracking, trained, panel, configuration, directory) if configuration.promote else None
-    return Run(trained, promotion)
+    _close(opened, "FINISHED")
+    return Run(run_id, tuple(trained), promotion)
 
 
-def _train_one(
-    name: str,
-    panel: Panel,
-    horizon: int,
-    cuts: tuple[int, ...],
-    configuration: TrainConfiguration,
-    opened: Callable[[], Tracking],
-    networks: TrainedNetworks,
-    progress: Progress,
-) -> Trained:
+def _open(
+    directory: Path, configuration: TrainConfiguration, panel: Panel, horizon: int, cuts: tuple[int, ...]
+) -> tuple[Tracking, str]:
+    """The store, and the run that those of all models are nested in, with the resolved configuration."""
+    tracking = Tracking(directory, configuration.experiment)
+    parameters = {"models": ", ".join(configuration.models), **_parameters(panel, horizon, cuts)}
+    run_id = tracking.start(f"train {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", parameters)
+    resolved = {
+        "horizon": horizon,
+        "origins": [panel.time_of(cut).isoformat() for cut in cuts],
+        "precision": precision(TrainerOptions(configuration.trainer.precision, configuration.trainer.accelerator)),
+    }
+    tracking.log_document(run_id, configuration.model_dump(mode="json") | {"resolved": resolved}, "configuration.json")
+    return tracking, run_id
+
+
+def _close(opened: Future[tuple[Tracking, str]], status: str) -> None:
+    tracking, run_id = opened.result()
+    tracking.finish(run_id, status)
+
+
+def _train_one(name: str, work: _Work) -> Trained:
     """Backtest one model, fit it to all of the panel, and register it."""
     losses: list[float] = []
-    fit = _fitter(name, configuration, progress, losses, networks)
-    tested = backtest(fit, panel, cuts, horizon)
-    losses.clear()
-    started = time.perf_counter()
-    forecaster = fit(panel, horizon)
-    train_s = time.perf_counter() - started
-    progress(f"{name}: registering", 0.0)
-    tracking = opened()
-    run_id, version = _record(tracking, forecaster, panel, horizon, configuration, tested)
-    _log_details(tracking, run_id, panel, configuration, tested, losses, train_s)
-    progress(f"{name}: done", 1.0)
-    return Trained(name, version, run_id, tested, train_s)
-
-
-def _log_details(
-    tracking: Tracking,
-    run_id: str,
-    panel: Panel,
-    configuration: TrainConfiguration,
-    tested: Backtest,
-    losses: list[float],
-    train_s: float,
-) -> None:
-    """Figures by origin, the loss curve, plots and the resolved configuration."""
-    tracking.log_figures(run_id, {"train_s": train_s})
-    curves = [
-        (step, {f"origin_{name}": value for name, value in origin.document().items()})
-        for step, origin in enumerate(tested.by_origin)
-    ]
-    every = max(1, len(losses) // CURVE_POINTS)
-    curves += [(step, {"train_loss": losses[step]}) for step in range(0, len(losses), every)]
-    tracking.log_curves(run_id, curves)
-    tracking.log_document(run_id, configuration.model_dump(mode="json"), "configuration.json")
-    tracking.log_figure(run_id, fan_figure(panel, tested), "fan.png")
-    tracking.log_figure(run_id, calibration_figure(panel, tested), "calibration.png")
+    held_back: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="metercast-train-") as scratch:
+        profile = Path(scratch) / "profile.txt"
+        fit = _fitter(name, work, losses, held_back, profile)
+        tested = backtest(fit, work.panel, work.cuts, work.horizon)
+        backtested = list(losses)
+        losses.clear()
+        held_back.clear()
+        started = time.perf_counter()
+        forecaster = fit(work.panel, work.horizon)
+        train_s = time.perf_counter() - started
+        work.progress(f"{name}: registering", 0.0)
+        tracking, parent = work.opened.result()
+        run_id = tracking.start(name, _parameters_of(forecaster, work), parent)
+        log_backtest(tracking, run_id, tested)
+        log_losses(tracking, run_id, losses or backtested, held_back)
+        tracking.log_figures(run_id, {"train_s": train_s})
+        if profile.is_file():
+            tracking.log_file(run_id, profile)
+        version = _register(tracking, run_id, forecaster, work, tested, Path(scratch))
+        tracking.finish(run_id)
+    work.progress(f"{name}: done", 1.0)
+    return Trained(name, version, run_id, tested, train_s, tuple(losses or backtested))
 
 
 def _fitter(
-    name: str,
-    configuration: TrainConfiguration,
-    progress: Progress,
-    losses: list[float],
-    networks: TrainedNetworks,
+    name: str, work: _Work, losses: list[float], held_back: list[float], profile: Path
 ) -> Callable[[Panel, int], Forecaster]:
-    """Fits the named model, tells how far it is and collects the loss of every step."""
-    config = LstmConfig(**configuration.lstm.model_dump())
+    """Fits the named model, tells how far it is and collects the loss of every step and check."""
+    told = work.configuration.trainer
+    options = TrainerOptions(
+        precision=told.precision,
+        accelerator=told.accelerator,
+        patience=told.patience,
+        checks=told.checks,
+        checkpoints=work.directory / "checkpoints",
+        overfit_batch=told.overfit_batch,
+        profile=profile if told.profile else None,
+        checked=lambda _check, loss: held_back.append(loss),
+    )
 
     def step(share: float, loss: float) -> None:
         losses.append(loss)
-        progress(f"{name}: training, loss {loss:.3f}", share)
+        work.progress(f"{name}: training, loss {loss:.3f}", share)
 
     def fit(panel: Panel, horizon: int) -> Forecaster:
-        return fit_forecaster(name, panel, horizon, config, step, networks=networks)
+        return fit_forecaster(name, panel, horizon, work.config, step, networks=work.networks, options=options)
 
     return fit
 
 
-def _record(
-    tracking: Tracking,
-    forecaster: Forecaster,
-    panel: Panel,
-    horizon: int,
-    configuration: TrainConfiguration,
-    tested: Backtest,
-) -> tuple[str, str]:
-    figures = tested.accuracy.document()
+def _parameters(panel: Panel, horizon: int, cuts: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "series": len(panel.series),
+        "windows": panel.windows,
+        "window_s": panel.window_ns // 1_000_000_000,
+        "horizon": horizon,
+        "season": panel.season,
+        "origins": len(cuts),
+        "data": fingerprint(panel),
+    }
+
+
+def _parameters_of(forecaster: Forecaster, work: _Work) -> dict[str, Any]:
+    parameters = {"model": forecaster.name} | _parameters(work.panel, work.horizon, work.cuts)
+    if forecaster.name in NETWORKS:
+        parameters |= work.configuration.lstm.model_dump()
+        parameters |= {f"trainer_{key}": value for key, value in work.configuration.trainer.model_dump().items()}
+    return parameters
+
+
+def _register(
+    tracking: Tracking, run_id: str, forecaster: Forecaster, work: _Work, tested: Backtest, scratch: Path
+) -> str:
+    """Save the bundle inside an MLflow model and register it; returns the version."""
+    panel, figures = work.panel, tested.accuracy.document()
     metadata: dict[str, Any] = {
         "name": forecaster.name,
         "window_s": panel.window_ns // 1_000_000_000,
         "season": panel.season,
-        "horizon": horizon,
+        "horizon": work.horizon,
         "resources": sorted(set(panel.resources)),
         "trained_until": datetime.fromtimestamp(int(panel.times_ns(1)[-1]) / 1e9, UTC).isoformat(),
         "data": fingerprint(panel),
+        "run_id": run_id,
+        "recipe": asdict(work.config) if forecaster.name in NETWORKS else None,
+        "watched": _watched(tested, panel, work.horizon),
         "backtest": {key: _plain(value) for key, value in figures.items()} | {"origins": len(tested.cuts)},
     }
-    parameters = {
-        "model": forecaster.name,
-        "series": len(panel.series),
-        "windows": panel.windows,
-        "horizon": horizon,
-        "season": panel.season,
-        "origins": len(tested.cuts),
-        "data": fingerprint(panel),
-    }
-    if forecaster.name in NETWORKS:
-        parameters |= configuration.lstm.model_dump()
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle = Path(scratch) / "bundle"
-        save(forecaster, bundle, metadata)
-        return tracking.record(forecaster.name, parameters, figures, bundle)
+    bundle = scratch / "bundle"
+    save(forecaster, bundle, metadata)
+    save_served(bundle, metadata, scratch / "model")
+    return tracking.register(run_id, forecaster.name, scratch / "model")
+
+
+def _watched(tested: Backtest, panel: Panel, horizon: int) -> dict[str, Any]:
+    """The backtest's loss as far ahead as the server watches the model: what drift is measured against."""
+    reach = reach_of({"season": panel.season, "horizon": horizon})
+    losses = [
+        scaled_pinball(panel.values[:, :cut], panel.values[:, cut : cut + reach], one.steps[:, :reach], panel.season)
+        for cut, one in zip(tested.cuts, tested.forecasts, strict=True)
+    ]
+    known = np.concatenate(losses)
+    known = known[np.isfinite(known)]
+    return {"windows": reach, "scaled_pinball": round(float(known.mean()), 6) if known.size else None}
 
 
 def _plain(value: float) -> float | None:

@@ -17,6 +17,7 @@ from models.panel import Panel
 from training.backtest import backtest, rolling_cuts
 from training.checks import Holdout
 from training.configuration import Choices, Range, TuneConfiguration
+from training.figures import search_figure
 from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
 from training.tracking import Tracking
@@ -52,21 +53,47 @@ def search(
     configuration: TuneConfiguration,
     directory: Path,
     progress: Progress = lambda _what, _share: None,
+    workers: int = 1,
 ) -> Search:
-    """Run trials until the study has as many as are asked for; several processes may work on one study.
+    """Run trials until the study has as many as are asked for, in so many processes at once.
 
     Raises StudyMismatchError for a study of other data, ValueError for too few windows or no completed trial.
     """
-    horizon = min(horizon, max(1, panel.windows // 3))
-    cuts = rolling_cuts(panel.windows, horizon, configuration.backtest.origins, configuration.backtest.stride)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tracking = Tracking(directory, configuration.experiment)
-    study = _study(panel, configuration, directory)
+    study = study_of(panel, configuration, directory)
     parent = _parent_run(study, panel, configuration, tracking)
+    missing = configuration.trials - ended(study)
+    if workers > 1 and missing > 1:
+        from training.search_workers import run_workers
+
+        def told() -> None:
+            done = ended(study)
+            progress(f"{done} of {configuration.trials} trials", done / configuration.trials)
+
+        run_workers(panel, horizon, configuration, directory, missing, min(workers, missing), told)
+    elif missing > 0:
+        objective = objective_of(study, panel, horizon, configuration, tracking, progress)
+        limit = optuna.study.MaxTrialsCallback(configuration.trials, states=ENDED)
+        study.optimize(objective, n_trials=missing, callbacks=[limit])
+    return _found(study, configuration, tracking, parent)
+
+
+def objective_of(
+    study: optuna.Study,
+    panel: Panel,
+    horizon: int,
+    configuration: TuneConfiguration,
+    tracking: Tracking,
+    progress: Progress = lambda _what, _share: None,
+) -> Callable[[optuna.Trial], float]:
+    """What a trial does: suggest values, train, backtest, and log it in a run nested in the study's."""
+    horizon = min(horizon, max(1, panel.windows // 3))
+    cuts = rolling_cuts(panel.windows, horizon, configuration.backtest.origins, configuration.backtest.stride)
+    parent = str(study.user_attrs["run_id"])
 
     def objective(trial: optuna.Trial) -> float:
-        done = _ended(study) / configuration.trials
-        progress(f"trial {trial.number}", done)
+        progress(f"trial {trial.number}", ended(study) / configuration.trials)
         values = {name: _suggest(trial, name, space) for name, space in configuration.space.items()}
         config = LstmConfig(**(configuration.lstm.model_dump() | values))
         run_id = tracking.start(f"trial-{trial.number}", values, parent)
@@ -80,25 +107,31 @@ def search(
         tracking.finish(run_id)
         return accuracy[configuration.metric]
 
-    if _ended(study) < configuration.trials:
-        limit = optuna.study.MaxTrialsCallback(configuration.trials, states=ENDED)
-        study.optimize(objective, n_trials=configuration.trials - _ended(study), callbacks=[limit])
-    return _found(study, configuration, tracking, parent)
+    return objective
 
 
-def _study(panel: Panel, configuration: TuneConfiguration, directory: Path) -> optuna.Study:
+def study_of(panel: Panel, configuration: TuneConfiguration, directory: Path, worker: int = 0) -> optuna.Study:
+    """The study of a configuration, made where it is missing; raises StudyMismatchError for one of other data."""
     directory.mkdir(parents=True, exist_ok=True)
     # A worker that was killed leaves a running trial; the heartbeat tells others that it will not end.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = optuna.storages.RDBStorage(f"sqlite:///{directory.resolve() / 'optuna.db'}", heartbeat_interval=60)
-    began = _began(storage, configuration.study)
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{directory.resolve() / 'optuna.db'}",
+            engine_kwargs={"connect_args": {"timeout": 60}},
+            heartbeat_interval=60,
+        )
+        sampler = optuna.samplers.TPESampler(
+            seed=configuration.seed + _began(storage, configuration.study) + 10_007 * worker,
+            multivariate=True,
+            n_startup_trials=5,
+        )
     study = optuna.create_study(
         storage=storage,
         study_name=configuration.study,
         load_if_exists=True,
         direction="minimize",
-        sampler=optuna.samplers.TPESampler(seed=configuration.seed + began, multivariate=True, n_startup_trials=5),
+        sampler=sampler,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     question = configuration.model_dump_json(exclude={"trials", "experiment", "study", "seed"})
@@ -169,7 +202,8 @@ def _attempt(
     return tested.accuracy.document()
 
 
-def _ended(study: optuna.Study) -> int:
+def ended(study: optuna.Study) -> int:
+    """How many trials completed or were pruned."""
     return len(study.get_trials(deepcopy=False, states=ENDED))
 
 
@@ -180,6 +214,9 @@ def _found(study: optuna.Study, configuration: TuneConfiguration, tracking: Trac
         raise ValueError(f"no trial of study {study.study_name!r} completed; widen the space or lower lstm.steps")
     best = study.best_trial
     tracking.log_figures(parent, {f"best_{configuration.metric}": float(best.values[0])}, step=len(trials))
+    tracking.log_document(parent, dict(best.params), "best.json")
+    values = [float(trial.values[0]) for trial in completed]
+    tracking.log_figure(parent, search_figure(values, configuration.metric), "search.png")
     tracking.finish(parent)
     return Search(
         study=study.study_name,

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from features.usage_files import UsageFileError, read_series
+from features.usage_files import UsageFileError
 from models.contracts import LEVELS
 from models.panel import Panel
+from training.data import mapped
 
+Array = NDArray[np.float64]
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -37,20 +41,22 @@ def load_task(path: Path) -> Task:
     manifest = path.with_suffix(".json")
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
-        frame = read_series(path)
     except FileNotFoundError as error:
         raise TaskError(
             f"{manifest} does not exist; it says window, season, horizon and origins of {path.name}"
         ) from error
-    except (json.JSONDecodeError, UsageFileError) as error:
-        raise TaskError(f"{manifest if isinstance(error, json.JSONDecodeError) else path}: {error}") from error
+    except (json.JSONDecodeError, OSError) as error:
+        raise TaskError(f"{manifest}: {error}") from error
     missing = [key for key in ("window", "season", "horizon", "origins") if key not in document]
     if missing:
         raise TaskError(f"{manifest} lacks {', '.join(missing)}")
     levels = tuple(document.get("quantiles", LEVELS))
     if levels != LEVELS:
         raise TaskError(f"{manifest}: quantiles {levels} are asked, but forecasts have {LEVELS}")
-    panel = Panel.from_frame(frame, window_ns(document["window"], manifest), int(document["season"]))
+    try:
+        panel = mapped(path, window_ns(document["window"], manifest), int(document["season"]))
+    except (UsageFileError, ValueError) as error:
+        raise error if isinstance(error, TaskError) else TaskError(f"{path}: {error}") from error
     origins = tuple(datetime.fromisoformat(origin) for origin in document["origins"])
     cuts = tuple(_cut(panel, origin, manifest) for origin in origins)
     return Task(path.stem, panel, cuts, origins, int(document["horizon"]))
@@ -64,23 +70,23 @@ def window_ns(text: str, manifest: Path) -> int:
     return int(found[1]) * _UNITS_S[found[2]] * 1_000_000_000
 
 
-def forecast_frame(task: Task, cut: int, steps: list[list[list[float]]]) -> pl.DataFrame:
+def forecast_frame(task: Task, cut: int, steps: Array) -> pl.DataFrame:
     """Rows (series, origin, step, q0.1 ... q0.9) of one origin's quantiles (series, horizon, levels)."""
     count = len(task.panel.series)
-    columns = {f"q{level:g}": [row[index] for series in steps for row in series] for index, level in enumerate(LEVELS)}
+    origin = task.origins[task.cuts.index(cut)]
     return pl.DataFrame(
         {
-            "series": [name for name in task.panel.series for _ in range(task.horizon)],
-            "origin": [task.origins[task.cuts.index(cut)]] * (count * task.horizon),
-            "step": list(range(1, task.horizon + 1)) * count,
-            **columns,
+            "series": np.repeat(np.asarray(task.panel.series), task.horizon),
+            "origin": pl.Series([origin]).extend_constant(origin, count * task.horizon - 1),
+            "step": np.tile(np.arange(1, task.horizon + 1), count),
+            **{f"q{level:g}": steps[..., place].ravel() for place, level in enumerate(LEVELS)},
         }
     )
 
 
-def totals_frame(task: Task, cut: int, totals: list[list[float]]) -> pl.DataFrame:
+def totals_frame(task: Task, cut: int, totals: Array) -> pl.DataFrame:
     """Rows (series, origin, q0.1 ... q0.9) of one origin's totals (series, levels)."""
-    columns = {f"q{level:g}": [row[index] for row in totals] for index, level in enumerate(LEVELS)}
+    columns = {f"q{level:g}": totals[:, place] for place, level in enumerate(LEVELS)}
     origin = [task.origins[task.cuts.index(cut)]] * len(task.panel.series)
     return pl.DataFrame({"series": list(task.panel.series), "origin": origin, **columns})
 

@@ -26,7 +26,12 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 MODEL = "metercast-forecaster"
 """The registered model; each trained forecaster is a version of it, told apart by the tag ``kind``."""
 
-ALIAS = "champion"
+ALIAS, CHALLENGER = "champion", "challenger"
+
+ARTIFACT = "model"
+"""Where a run keeps its MLflow model, which holds the bundle."""
+
+BUNDLE = f"{ARTIFACT}/data/bundle"
 
 METRICS_PER_WRITE = 1000
 """MLflow takes no more at once."""
@@ -49,9 +54,15 @@ class Tracking:
         self._local = None if server else directory.resolve() / "mlartifacts"
         self._experiment_id = self._experiment(experiment)
 
-    def start(self, name: str, parameters: Mapping[str, Any], parent: str | None = None) -> str:
+    def start(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
         """Begin a run, nested in ``parent`` where one is given; returns its id."""
-        tags = {"mlflow.parentRunId": parent} if parent is not None else {}
+        tags = dict(tags or {}) | ({"mlflow.parentRunId": parent} if parent is not None else {})
         run_id = str(self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id)
         self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
         return run_id
@@ -80,16 +91,15 @@ class Tracking:
         """Attach a JSON document to a run."""
         self._client.log_dict(run_id, dict(document), name)
 
-    def record(
-        self, kind: str, parameters: Mapping[str, Any], figures: Mapping[str, float], bundle: Path
-    ) -> tuple[str, str]:
-        """Log a run with its bundle and register it; returns (run id, version)."""
-        run_id = self.start(kind, parameters)
+    def log_file(self, run_id: str, path: Path) -> None:
+        """Attach a file to a run, under its own name."""
+        self._client.log_artifact(run_id, str(path))
+
+    def register(self, run_id: str, kind: str, model: Path) -> str:
+        """Attach an MLflow model (a directory with MLmodel) to a run and register it; returns the version."""
         self._client.set_tag(run_id, "kind", kind)
-        self.log_figures(run_id, figures)
-        self._client.log_artifacts(run_id, str(bundle), "bundle")
-        self.finish(run_id)
-        return run_id, self._register(kind, run_id, self._client.get_run(run_id).info.artifact_uri)
+        self._client.log_artifacts(run_id, str(model), ARTIFACT)
+        return self._register(kind, run_id, self._client.get_run(run_id).info.artifact_uri)
 
     def log_figure(self, run_id: str, figure: Any, name: str) -> None:
         """Attach a matplotlib figure to a run."""
@@ -97,8 +107,15 @@ class Tracking:
 
     def set_champion(self, version: str) -> None:
         """Point the alias at a version; raises UnknownVersionError when there is none such."""
+        self._set_alias(ALIAS, version)
+
+    def set_challenger(self, version: str) -> None:
+        """Point the other alias at what challenged the champion last; raises UnknownVersionError."""
+        self._set_alias(CHALLENGER, version)
+
+    def _set_alias(self, alias: str, version: str) -> None:
         try:
-            self._client.set_registered_model_alias(MODEL, ALIAS, version)
+            self._client.set_registered_model_alias(MODEL, alias, version)
         except MlflowException as error:
             raise UnknownVersionError(f"no version {version!r} of {MODEL}; {self._known()}") from error
 
@@ -110,12 +127,18 @@ class Tracking:
             return None
 
     def bundle_of(self, version: str, target: Path) -> Path:
-        """Fetch the bundle of a version into a directory; raises UnknownVersionError when there is none such."""
+        """Fetch the bundle of a version into a directory; raises UnknownVersionError where it cannot be had."""
         try:
-            found = self._client.get_model_version(MODEL, version)
+            return Path(self._client.download_artifacts(self.run_of(version), BUNDLE, str(target)))
+        except (MlflowException, OSError) as error:
+            raise UnknownVersionError(f"version {version} has no bundle that can be fetched: {error}") from error
+
+    def run_of(self, version: str) -> str:
+        """The run that a version was registered by; raises UnknownVersionError when there is none such."""
+        try:
+            return str(self._client.get_model_version(MODEL, version).run_id)
         except MlflowException as error:
             raise UnknownVersionError(f"no version {version!r} of {MODEL}; {self._known()}") from error
-        return Path(self._client.download_artifacts(str(found.run_id), "bundle", str(target)))
 
     def versions(self) -> dict[str, str]:
         """Versions and their kinds, oldest first."""
@@ -139,5 +162,5 @@ class Tracking:
             self._client.get_registered_model(MODEL)
         except MlflowException:
             self._client.create_registered_model(MODEL)
-        version = self._client.create_model_version(MODEL, f"{artifact_uri}/bundle", run_id, tags={"kind": kind})
+        version = self._client.create_model_version(MODEL, f"{artifact_uri}/{ARTIFACT}", run_id, tags={"kind": kind})
         return str(version.version)

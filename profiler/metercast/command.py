@@ -8,9 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+# Module, its function, and a line of help.
 OWN = {
-    "run": ("metercast.commands.run", "run a program under the profiler, without changing it"),
-    "doctor": ("metercast.commands.doctor", "check the installation and say what to mend"),
+    "run": ("metercast.commands.run", "main", "run a program under the profiler, without changing it"),
+    "top": ("metercast.commands.top", "main", "watch a running program: what its operations cost, live"),
+    "pause": ("metercast.commands.switch", "pause", "stop metering a running program; `resume` goes on"),
+    "resume": ("metercast.commands.switch", "resume", ""),
+    "doctor": ("metercast.commands.doctor", "main", "check the installation and say what to mend"),
 }
 GROUP = "metercast.commands"
 
@@ -56,7 +60,8 @@ def _find(name: str) -> Callable[[list[str]], int] | None:
     if name in OWN:
         from importlib import import_module
 
-        own: Callable[[list[str]], int] = import_module(OWN[name][0]).main
+        module, function, _ = OWN[name]
+        own: Callable[[list[str]], int] = getattr(import_module(module), function)
         return own
     from importlib.metadata import entry_points
 
@@ -71,7 +76,7 @@ def _help() -> str:
     from importlib.metadata import entry_points
 
     installed = {point.name for point in entry_points(group=GROUP)}
-    lines = {name: text for name, (_, text) in OWN.items()}
+    lines = {name: text for name, (_, _, text) in OWN.items() if text}
     lines |= {name: text for name, text in PLATFORM.items() if name in installed}
     lines |= dict.fromkeys(sorted(installed - lines.keys()), "")
     width = max(map(len, lines)) + 2

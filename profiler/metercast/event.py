@@ -43,4 +43,13 @@ RESOURCE_FIELDS = ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes", "exe
 """The members of `resourceUsage`, all >= 0; the first four are integers."""
 
 BATCH_MEDIA_TYPE = "application/vnd.metercast.batch+json"
-"""Content type of the profiler's own form: {"producer", "epoch", "sequence", "events": [...]}, one batch a body."""
+"""Content type of a batch as JSON: {"producer", "epoch", "sequence", "events": [...]}, one batch a body."""
+
+COLUMNS_MEDIA_TYPE = "application/vnd.metercast.columns"
+"""Content type of a batch as columns, which the profiler sends to servers; see `metercast.shipping.columns`."""
+
+COLUMNS_MAGIC = b"MCB1"
+KEY_FIELDS = ("userID", "operationID", "microOperationType", "meter", "source")
+"""What rows of the columnar form share: a row has the number of its key, the header has the keys."""
+COLUMNS = ("key", "timestamp", *RESOURCE_FIELDS, "units", "executionID", "parentExecutionID")
+"""Columns of the columnar form, in their order; timestamps are Unix nanoseconds."""

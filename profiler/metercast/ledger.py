@@ -66,13 +66,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _line(name: str, total: dict[str, Any]) -> str:
     return (
-        f"{name:<34}{int(total['events']):>9,}{total['cpuCycles'] / 1e6:>11,.1f}{_size(total['networkBytes']):>11}"
-        f"{_size(total['diskBytes']):>11}{total['executionTimeMs'] / 1e3:>9,.3f} s"
+        f"{name:<34}{int(total['events']):>9,}{total['cpuCycles'] / 1e6:>11,.1f}{size_text(total['networkBytes']):>11}"
+        f"{size_text(total['diskBytes']):>11}{total['executionTimeMs'] / 1e3:>9,.3f} s"
         f"{total['price_usd'] * 1e6:>7,.1f} uUSD"
     )
 
 
-def _size(size_bytes: float) -> str:
+def size_text(size_bytes: float) -> str:
+    """Bytes for people, in decimal units."""
     for unit in ("B", "kB", "MB"):
         if size_bytes < 1000:
             return f"{size_bytes:,.0f} {unit}" if unit == "B" else f"{size_bytes:,.1f} {unit}"

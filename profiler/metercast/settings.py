@@ -20,6 +20,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
+    ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
 """(attribute, variable, type, default, meaning) of every setting; the README's table is tested against it."""
@@ -45,6 +46,7 @@ class Settings:
     timeout_s: float
     clock: str
     engine: str
+    control: str
     off: bool
 
     __slots__ = tuple(row[0] for row in SETTINGS)

@@ -12,6 +12,7 @@ int execution_or_none(PyObject *value, Execution **execution) {
 static void execution_dealloc(Execution *self) {
     while (self != NULL) { /* a chain of parents ends here in a loop, not in recursion */
         Execution *parent = self->parent;
+        if (self->used) metercast_end_execution(self); /* never closed */
         Py_XDECREF(self->operation);
         Py_XDECREF(self->user);
         Py_XDECREF(self->outer);

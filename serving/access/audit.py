@@ -6,10 +6,9 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from features.sqlite_log import connect
+from features.database import Location, connect
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS audit (
@@ -38,10 +37,10 @@ class Act:
 class AuditLog:
     """Acts of one data directory."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the database file, making the table where it is missing."""
+    def __init__(self, location: Location) -> None:
+        """Open the database, making the table where it is missing."""
         self._lock = threading.Lock()
-        self._connection = connect(path)
+        self._connection = connect(location)
         self._connection.execute(_TABLE)
 
     def record(self, actor: str, act: str, subject: str, **detail: Any) -> None:

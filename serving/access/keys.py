@@ -10,10 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from features.sqlite_log import connect
+from features.database import Location, connect
 from serving.access.principal import SCOPES, Principal
 
 PREFIX = "mc"
@@ -65,11 +64,11 @@ class KeyStore:
     Revoked keys stay in the table, so that revoking the last one does not open the server to everyone.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the database file, making the table where it is missing."""
+    def __init__(self, location: Location) -> None:
+        """Open the database, making the table where it is missing."""
         self._lock = threading.Lock()
         self._hashing = threading.Lock()
-        self._connection = connect(path)
+        self._connection = connect(location)
         self._connection.execute(_TABLE)
         self._exist, self._looked_s = False, -LOOK_S
         self._remembered: OrderedDict[bytes, tuple[str, bytes]] = OrderedDict()
@@ -120,7 +119,10 @@ class KeyStore:
         if self.find(key_id) is None:
             raise BadKeyError(f"no key {key_id!r:.40}; list the keys to see those there are")
         end_s = time.time() + after_s
-        self._rows("UPDATE keys SET expires_s = min(coalesce(expires_s, ?), ?) WHERE id = ?", (end_s, end_s, key_id))
+        self._rows(
+            "UPDATE keys SET expires_s = ? WHERE id = ? AND (expires_s IS NULL OR expires_s > ?)",
+            (end_s, key_id, end_s),
+        )
 
     def every(self, tenant: str | None = None) -> list[Key]:
         """All keys, or those of one tenant, oldest first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -13,6 +12,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
+from features.database import Connection
 from models.contracts import Detector, State
 from models.detectors.registry import DETECTORS
 from serving.alerts.anomaly import EVERYONE, Anomaly
@@ -58,7 +58,7 @@ class DetectionHook:
         self._detectors: dict[str, Detector] | None = None
         self._open: dict[tuple[str, str], Anomaly] = {}
 
-    def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+    def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
         """Take in closed windows; everything changed is written on the engine's connection."""
         if window_s != self.window_s:
             return
@@ -69,14 +69,16 @@ class DetectionHook:
             readings = [self._read(detectors, touched, row, start_ns) for row in frame.iter_rows(named=True)]
             self._follow(readings, start_ns, connection)
         states = ((series, _dump(detectors[series].state())) for series in touched)
-        connection.executemany("REPLACE INTO detectors VALUES (?, ?)", states)
+        connection.executemany(
+            "INSERT INTO detectors VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state", states
+        )
 
     def rolled_back(self) -> None:
         """Forget what was not committed; it is read again from the database."""
         self._detectors = None
         self._open = {}
 
-    def _loaded(self, connection: sqlite3.Connection) -> dict[str, Detector]:
+    def _loaded(self, connection: Connection) -> dict[str, Detector]:
         if self._detectors is None:
             create(connection)
             found = connection.execute("SELECT series, state FROM detectors").fetchall()
@@ -109,7 +111,7 @@ class DetectionHook:
         runs = float(row["runs"])  # type: ignore[arg-type]
         return Reading(user, operation, micro, str(row["resource"]), value, runs, score, expected)
 
-    def _follow(self, readings: list[Reading], start_ns: int, connection: sqlite3.Connection) -> None:
+    def _follow(self, readings: list[Reading], start_ns: int, connection: Connection) -> None:
         """Open, continue and end episodes with the readings of one window; operations over all users come first."""
         groups: dict[tuple[str, str], list[Reading]] = {}
         for reading in readings:
@@ -178,7 +180,7 @@ class DetectionHook:
         dearest = max(episode.excess, key=lambda key: price(episode.operation, {key: episode.excess[key]})[0])
         return next((one for one in found if (one.micro, one.resource) == dearest), None)
 
-    def _end_quiet(self, start_ns: int, connection: sqlite3.Connection) -> None:
+    def _end_quiet(self, start_ns: int, connection: Connection) -> None:
         patience_ns = QUIET_WINDOWS * self.window_s * 1_000_000_000
         for key, episode in list(self._open.items()):
             if start_ns - episode.last_ns >= patience_ns:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from decimal import Decimal
-from pathlib import Path
 
+from features.database import Connection, Location, Readers
 from serving.alerts.anomaly import Anomaly
 
 TABLES = (
@@ -30,11 +28,10 @@ VERDICTS = ("useful", "expected", "wrong")
 class AnomalyStore:
     """Reads anomalies of a data directory's database, and keeps what people say about them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, location: Location) -> None:
         """Open the database, making the tables where they are missing."""
-        self._path = path
-        self._local = threading.local()
-        create(self._connection())
+        self._readers = Readers.of(location)
+        create(self._readers.get())
 
     def list(
         self,
@@ -45,7 +42,7 @@ class AnomalyStore:
         limit: int = 100,
     ) -> list[Anomaly]:
         """Anomalies, latest first; a user sees those of everyone's operations as well."""
-        where, values = ["1"], list[object]()
+        where, values = ["1 = 1"], list[object]()
         if user is not None:
             where.append("user_id IN (?, '*')")
             values.append(user)
@@ -58,31 +55,23 @@ class AnomalyStore:
                 where.append(clause)
                 values.append(value)
         query = f"SELECT document, verdict FROM anomalies WHERE {' AND '.join(where)} ORDER BY started_ns DESC LIMIT ?"  # noqa: S608
-        return [_parse(*row) for row in self._connection().execute(query, (*values, limit)).fetchall()]
+        return [_parse(*row) for row in self._readers.get().execute(query, (*values, limit)).fetchall()]
 
     def feedback(self, anomaly_id: str, verdict: str) -> bool:
         """Keep a verdict, False when there is no such anomaly; raises ValueError for one that is not in `VERDICTS`."""
         if verdict not in VERDICTS:
             raise ValueError(f"verdict {verdict!r} is unknown; one of {', '.join(VERDICTS)}")
         update = "UPDATE anomalies SET verdict = ? WHERE id = ?"
-        return self._connection().execute(update, (verdict, anomaly_id)).rowcount == 1
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30.0, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            self._local.connection = connection
-        return connection
+        return self._readers.get().execute(update, (verdict, anomaly_id)).rowcount == 1
 
 
-def create(connection: sqlite3.Connection) -> None:
+def create(connection: Connection) -> None:
     """Make the tables where they are missing."""
     for table in TABLES:
         connection.execute(table)
 
 
-def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
+def write(connection: Connection, anomaly: Anomaly) -> None:
     """Insert or bring up to date, inside the caller's transaction; a verdict given meanwhile stays."""
     document = {
         "id": anomaly.id,
@@ -107,7 +96,7 @@ def write(connection: sqlite3.Connection, anomaly: Anomaly) -> None:
     )
 
 
-def read_open(connection: sqlite3.Connection) -> list[Anomaly]:
+def read_open(connection: Connection) -> list[Anomaly]:
     """Anomalies that have not ended."""
     rows = connection.execute("SELECT document, verdict FROM anomalies WHERE ended_ns IS NULL").fetchall()
     return [_parse(*row) for row in rows]

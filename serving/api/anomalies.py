@@ -74,11 +74,15 @@ def post_feedback(anomaly_id: str, body: Feedback, platform: PlatformDependency,
 
 
 def visible(principal: Principal, platform: Platform, found: list[Anomaly]) -> list[Anomaly]:
-    """What a caller may see of these: sums over all tenants are the vendor's."""
+    """What a caller may see of these: sums over all tenants are the vendor's.
+
+    That an operation is out of the ordinary for everyone is told to a tenant only where enough others use it.
+    """
     if principal.vendor:
         return found
     shared = [one for one in found if one.user == EVERYONE]
     used = _operations(platform, str(principal.tenant)) if shared else frozenset()
+    used &= platform.history.common_operations(platform.settings.min_group) if used else frozenset()
     return [
         one if one.user != EVERYONE else replace(one, observed=0.0, expected=(0.0, 0.0, 0.0), cost=None, currency="")
         for one in found

@@ -13,7 +13,9 @@ from fastapi.staticfiles import StaticFiles
 from serving import tracing
 from serving.api import (
     anomalies,
+    baselines,
     budgets,
+    drift,
     estimates,
     events,
     forecasts,
@@ -25,6 +27,7 @@ from serving.api import (
     spend,
     usage,
 )
+from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
 from serving.api.security import needs
 from serving.dashboard import login_page, pages
@@ -46,12 +49,12 @@ def create_app(settings: Settings) -> FastAPI:
         if tracer is not None:
             tracer.shutdown()
 
-    app = FastAPI(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(title="Metercast", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, spend, forecasts, anomalies, plans, estimates, live, budgets, keys, health):
+    for module in (usage, baselines, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])
@@ -62,5 +65,6 @@ def create_app(settings: Settings) -> FastAPI:
         return pages.docs_page(app.openapi())
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
+    app.open_door(app.state.requests)
     tracer = tracing.install(app, settings.otlp_endpoint) if settings.otlp_endpoint else None
     return app

@@ -3,63 +3,114 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+import msgspec
+from fastapi import APIRouter, Request, Response
 
-from features.contracts import Outcome
-from serving.api.dependencies import PlatformDependency
+from features.contracts import Batch, LogUnavailableError, Outcome, Receipt
+from features.schema import Rejection
+from serving.access.principal import Principal
+from serving.api.dependencies import platform_of
 from serving.api.problems import ProblemError
-from serving.api.security import Caller
+from serving.api.security import caller
 from serving.ingest.bodies import MEDIA_TYPES, BodyError, Limits, parse, unpack
-from serving.ingest.committer import OverloadedError
+from serving.ingest.committer import GroupCommitter, OverloadedError
 
 router = APIRouter(tags=["events"])
 LIMITS = Limits()
+_READ_PAST_BYTES = 64 << 20
 _BODY = {"content": {name: {} for name in MEDIA_TYPES}, "required": True}
 
 
 @router.post("/v1/events", status_code=202, openapi_extra={"requestBody": _BODY})
-async def post_events(request: Request, platform: PlatformDependency, principal: Caller) -> JSONResponse:
+async def post_events(request: Request) -> Response:
     """Take in events; the answer counts what was accepted, was a duplicate, or was rejected and why."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    principal = await caller(request)
+    if not principal.may("events:write"):
+        raise ProblemError(403, f"this key has {' '.join(sorted(principal.scopes))}; events:write is needed")
+    platform = platform_of(request)
+    committer = platform.committer
     try:
-        body = unpack(await _body(request), request.headers.get("content-encoding", ""), LIMITS)
-        batch, rejected = parse(body, media_type, LIMITS, time.time())
+        with ExitStack() as held:
+            body = await _body(request, committer, held)
+            batch, rejected = _read(request, body)
+            batch = platform.privacy.applied(batch)
+            _check_tenant(batch, principal)
+            held.enter_context(committer.room(batch.rows.nbytes))
+            receipt = await committer.submit(batch) if batch.rows.num_rows else Receipt(Outcome.ACCEPTED)
     except BodyError as error:
         raise ProblemError(error.status, str(error)) from error
-    if principal.tenant is not None:
-        others = set(batch.rows["user_id"].unique().to_pylist()) - {principal.tenant}
-        if others:
-            raise ProblemError(403, f"this key meters {principal.tenant!r:.80} only; found {min(others)!r:.80}")
-    outcome = Outcome.ACCEPTED
-    if batch.rows.num_rows:
-        try:
-            outcome = await platform.committer.submit(batch)
-        except OverloadedError as error:
-            raise ProblemError(429, str(error), {"Retry-After": str(error.retry_after_s)}) from error
-    if outcome is Outcome.CONFLICT:
+    except OverloadedError as error:
+        raise ProblemError(429, str(error), {"Retry-After": str(error.retry_after_s)}) from error
+    except LogUnavailableError as error:
+        raise ProblemError(
+            503, f"{error}; nothing of this batch was kept, send it again", {"Retry-After": "5"}
+        ) from error
+    if receipt.outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,
             f"batch {batch.producer!r:.80}/{batch.epoch}/{batch.sequence} was sent before with other events; "
             "a new batch needs a new sequence",
         )
-    rows = batch.rows.num_rows
-    answer: dict[str, Any] = {
-        "accepted": rows if outcome is Outcome.ACCEPTED else 0,
-        "duplicate": rows if outcome is Outcome.DUPLICATE else 0,
+    return Response(msgspec.json.encode(_counted(batch, rejected, receipt)), 202, media_type="application/json")
+
+
+def _read(request: Request, body: bytes) -> tuple[Batch, list[Rejection]]:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return parse(unpack(body, request.headers.get("content-encoding", ""), LIMITS), media_type, LIMITS, time.time())
+
+
+def _check_tenant(batch: Batch, principal: Principal) -> None:
+    """Raises 403 when a tenant's key sends events of another."""
+    if principal.tenant is not None:
+        others = set(batch.rows["user_id"].unique().to_pylist()) - {principal.tenant}
+        if others:
+            raise ProblemError(403, f"this key meters {principal.tenant!r:.80} only; found {min(others)!r:.80}")
+
+
+def _counted(batch: Batch, rejected: list[Rejection], receipt: Receipt) -> dict[str, Any]:
+    duplicate = batch.rows.num_rows if receipt.outcome is Outcome.DUPLICATE else receipt.duplicate_rows
+    return {
+        "accepted": batch.rows.num_rows - duplicate,
+        "duplicate": duplicate,
         "rejected": [{"row": one.row, "reason": one.reason} for one in rejected],
     }
-    return JSONResponse(answer, 202)
 
 
-async def _body(request: Request) -> bytes:
-    """The body as sent; reading stops as soon as it is too large."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LIMITS.body_bytes:
-            raise BodyError(413, f"the body has more than {LIMITS.body_bytes} bytes; send smaller batches")
-        parts.append(part)
-    return b"".join(parts)
+async def _body(request: Request, committer: GroupCommitter, held: ExitStack) -> bytes:
+    """The body as sent; memory is held for it before it is read, and what is too much is read past, not kept."""
+    announced = request.headers.get("content-length", "")
+    room = int(announced) if announced.isdecimal() else 0
+    parts, size, stream = list[bytes](), 0, request.stream()
+    try:
+        _check_size(room)
+        held.enter_context(committer.room(room))
+        async for part in stream:
+            size += len(part)
+            if size > room:  # sent in chunks, without its length
+                _check_size(size)
+                held.enter_context(committer.room(size - room))
+                room = size
+            parts.append(part)
+    except (BodyError, OverloadedError):
+        parts.clear()
+        await _read_past(stream)
+        raise
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _read_past(stream: AsyncIterator[bytes]) -> None:
+    """Take in the rest of a body without keeping it: a sender that is cut off in the midst never sees the answer."""
+    skipped = 0
+    async for part in stream:
+        skipped += len(part)
+        if skipped > _READ_PAST_BYTES:
+            return
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > LIMITS.body_bytes:
+        raise BodyError(413, f"the body has more than {LIMITS.body_bytes} bytes; send smaller batches")

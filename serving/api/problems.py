@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+import sqlite3
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+
+from features.database import DatabaseError
 
 MEDIA_TYPE = "application/problem+json"
 _logger = logging.getLogger(__name__)
@@ -44,6 +47,18 @@ def problem(request: Request, status: int, detail: str, headers: dict[str, str] 
     return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
 
 
+def unexpected(request: Request, error: Exception) -> Response:
+    """The response of an error that nobody foresaw; the log gets the whole of it, the caller nothing.
+
+    A database that is away or cannot write (disk full) is 503: the same request may do later.
+    """
+    _logger.exception("request %s failed", request.url.path, exc_info=error)
+    if isinstance(error, (DatabaseError, sqlite3.OperationalError)):
+        detail = "the database cannot be reached or written; the server's log says why; try again"
+        return problem(request, 503, detail, {"Retry-After": "5"})
+    return problem(request, 500, "the server failed on this request; its log says why")
+
+
 def _for_a_reader(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
 
@@ -71,5 +86,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
-        _logger.exception("request %s failed", request.url.path, exc_info=error)
-        return problem(request, 500, "the server failed on this request; its log says why")
+        return unexpected(request, error)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from serving.access.audit import AuditLog
 from serving.access.keys import OVERLAP_S, BadKeyError, Key, KeyStore
 from serving.access.principal import SCOPES
+from serving.commands.location import add_options
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     args = _parser().parse_args(argv)
-    if not args.data.is_dir():
+    if not args.database_url and not args.data.is_dir():
         print(f"metercast keys: no data directory {args.data}; `metercast serve --data` makes one", file=sys.stderr)
         return 2
-    keys, audit = KeyStore(args.data / "metercast.db"), AuditLog(args.data / "metercast.db")
+    database = args.database_url or args.data / "metercast.db"
+    keys, audit = KeyStore(database), AuditLog(database)
     try:
         answer = _act(args, keys, audit)
     except BadKeyError as error:
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="metercast keys", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    add_options(shared)
     shared.add_argument("--json", action="store_true", help="print one JSON document")
     acts = parser.add_subparsers(dest="act", required=True)
     acts.add_parser("list", parents=[shared], help="all keys, without their secrets")

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from features.sqlite_log import connect
+from features.database import DATABASE_ERRORS, Connection, connect
 from features.stored_rows import CorruptBatchError
+from serving.commands.location import NoDatabaseError, add_options, location_of
 from serving.storage.archive import Archive
+from serving.storage.erasure import overwrite
 from serving.storage.log_check import differences, verify
-from serving.storage.retention import DAY_NS, drop_windows, engine_offset
+from serving.storage.retention import DAY_NS, drop_windows, engine_offset, expire
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code: 3 where something damaged or different was found."""
     args = _parser().parse_args(argv)
-    path = args.data / "metercast.db"
-    if not path.is_file():
-        print(f"metercast log: no database {path}; `metercast serve --data` makes one", file=sys.stderr)
-        return 2
-    connection = connect(path)
     try:
-        answer, code = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact}[args.act](
-            connection, args
-        )
+        connection = connect(location_of(args))
+    except NoDatabaseError as error:
+        print(f"metercast log: {error}", file=sys.stderr)
+        return 2
+    except DATABASE_ERRORS as error:
+        print(f"metercast log: {error}", file=sys.stderr)
+        return 1
+    try:
+        answer, code = _ACTS[args.act](connection, args)
     except CorruptBatchError as error:
         print(f"metercast log: {error}", file=sys.stderr)
         return 3
-    except sqlite3.OperationalError as error:
-        print(f"metercast log: {path} cannot be read: {error}", file=sys.stderr)
+    except DATABASE_ERRORS as error:
+        print(f"metercast log: the database cannot be read: {error}", file=sys.stderr)
         return 1
     finally:
         connection.close()
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="metercast log", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    add_options(shared)
     shared.add_argument("--json", action="store_true", help="print one JSON document")
     acts = parser.add_subparsers(dest="act", required=True)
     listing = acts.add_parser("list", parents=[shared], help="batches in the order of the log")
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     compact.add_argument(
         "--windows-older-than-days", type=_days, default=35.0, help="windows under an hour (default: %(default)s)"
     )
+    expire = acts.add_parser("expire", parents=[shared], help="remove all events of before an age, for good")
+    expire.add_argument("--older-than-days", type=_days, required=True)
+    expire.add_argument("--with-hours", action="store_true", help="also windows of an hour, which bills rest on")
     return parser
 
 
@@ -70,11 +74,11 @@ def _days(text: str) -> float:
     return days
 
 
-def _archive(connection: sqlite3.Connection, args: argparse.Namespace) -> Archive:
+def _archive(connection: Connection, args: argparse.Namespace) -> Archive:
     return Archive(connection, args.data / "history")
 
 
-def _compact(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+def _compact(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     now_ns = time.time_ns()
     made = _archive(connection, args).move(now_ns - round(args.older_than_days * DAY_NS), engine_offset(connection))
     dropped = drop_windows(connection, now_ns - round(args.windows_older_than_days * DAY_NS))
@@ -82,7 +86,14 @@ def _compact(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[
     return {"archived_events": sum(part.events for part in made), "parts": parts, "dropped_windows": dropped}, 0
 
 
-def _list(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+def _expire(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    before_ns = time.time_ns() - round(args.older_than_days * DAY_NS)
+    removed = expire(connection, before_ns, _archive(connection, args), args.with_hours)
+    overwrite(connection)
+    return {f"removed_{name}": count for name, count in removed.items()}, 0
+
+
+def _list(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     query = """
         SELECT log_offset, received_ns, producer, epoch, sequence, events, length(body) FROM log
         WHERE log_offset > ? AND (? IS NULL OR producer = ?) ORDER BY log_offset LIMIT ?
@@ -92,7 +103,7 @@ def _list(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dic
     return {"batches": [dict(zip(names, (row[0], _time(row[1]), *row[2:]), strict=True)) for row in rows]}, 0
 
 
-def _verify(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+def _verify(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     found = verify(connection, _archive(connection, args))
     answer = {
         "batches": found.batches,
@@ -103,7 +114,7 @@ def _verify(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[d
     return answer, 3 if found.corrupt else 0
 
 
-def _replay(connection: sqlite3.Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+def _replay(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     found = differences(connection, _archive(connection, args))
     shown = [
         {"window_s": window_s} | {name: str(value) for name, value in row.items()}
@@ -129,3 +140,6 @@ def _text(answer: dict[str, Any]) -> list[str]:
             one if isinstance(one, str) else "  ".join(f"{key}={part}" for key, part in one.items()) for one in value
         ]
     return lines or ["the log is empty"]
+
+
+_ACTS = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact, "expire": _expire}

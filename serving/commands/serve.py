@@ -14,6 +14,7 @@ import uvicorn
 import yaml
 from pydantic import ValidationError
 
+from features.database import DATABASE_ERRORS, Location
 from serving.access.keys import KeyStore
 from serving.logs import configure
 from serving.plan_files import PlanError
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
 
     try:
         app = create_app(settings)
-    except (PlanError, TracingError, OSError) as error:
+    except (PlanError, TracingError, OSError, *DATABASE_ERRORS) as error:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
     url = f"{'https' if settings.tls_key else 'http'}://{settings.host}:{listener.getsockname()[1]}"
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="metercast serve", description=__doc__)
     parser.add_argument("--config", type=Path, help="settings as YAML, e.g. configs/serve.yaml; options override it")
     parser.add_argument("--data", type=Path, help="data directory (default: metercast-data)")
+    parser.add_argument("--database-url", help="PostgreSQL instead of a file in the data directory")
     parser.add_argument("--plans", type=Path, help="directory of plan files")
     parser.add_argument("--host", help="address to listen on; other than loopback only once keys exist")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one")
@@ -84,7 +86,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{args.config}: {error}") from error
     values |= from_environment(os.environ)
-    options = ("data", "plans", "host", "port", "lateness_s", "tls_certificate", "tls_key", "log_level")
+    options = ("data", "database_url", "plans", "host", "port", "lateness_s", "tls_certificate", "tls_key", "log_level")
     values |= {name: value for name in options if (value := getattr(args, name)) is not None}
     try:
         settings = Settings.model_validate(values)
@@ -100,7 +102,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _check_host(settings: Settings) -> None:
     """Raises ValueError when other machines could reach a server that has no keys."""
-    if settings.host in LOOPBACK or (settings.database.exists() and _has_keys(settings.database)):
+    if settings.host in LOOPBACK or _has_keys(settings.database):
         return
     raise ValueError(
         f"--host {settings.host}: without keys only loopback is served; use 127.0.0.1 or make a key first: "
@@ -108,7 +110,9 @@ def _check_host(settings: Settings) -> None:
     )
 
 
-def _has_keys(database: Path) -> bool:
+def _has_keys(database: Location) -> bool:
+    if isinstance(database, Path) and not database.exists():
+        return False
     keys = KeyStore(database)
     try:
         return keys.exist()

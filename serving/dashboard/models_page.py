@@ -1,4 +1,4 @@
-"""The page Models: the champion, how it did in its backtest, and what is wrong with a newer one."""
+"""The page Models: the champion, its backtest, how it does since, and what is wrong with a newer one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from serving.dashboard.accuracy_chart import accuracy_chart
 from serving.dashboard.rendering import ViewDependency, render
 
 router = APIRouter(include_in_schema=False)
@@ -28,14 +29,17 @@ def models_page(view: ViewDependency) -> Response:
     found = view.platform.champion.current()
     metadata: dict[str, Any] = dict(found[1]) if found else {}
     backtest = metadata.pop("backtest", None) or {}
+    drift = view.platform.drift.report(view.principal.tenant)
     coverage = backtest.get("bill_coverage", backtest.get("coverage"))
     values = {
         "champion": metadata or None,
         "backtest": backtest,
         "verdict": calibration(float(coverage)) if isinstance(coverage, int | float) else None,
+        "drift": drift,
         "problem": view.platform.champion.problem,
     }
-    return render(view, "models.html", values, {"meanings": MEANINGS})
+    chart = accuracy_chart(drift["origins"], drift["reference"]) if drift and len(drift["origins"]) > 1 else ""
+    return render(view, "models.html", values, {"meanings": MEANINGS, "accuracy_chart": chart})
 
 
 def calibration(coverage: float) -> str:

@@ -37,7 +37,8 @@ def make_key(
     if not platform.keys.exist() and "admin" not in scope:
         raise ProblemError(422, "the first key closes the server to everyone without one; give it the scope admin")
     try:
-        key, text = platform.keys.create(name, scope, tenant or None)
+        kept_as = platform.privacy.seen_as(tenant) if tenant else None
+        key, text = platform.keys.create(name, scope, kept_as)
     except BadKeyError as error:
         raise ProblemError(422, str(error)) from error
     actor = view.principal.key_id

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Protocol
 
 import polars as pl
+
+from features.database import Connection
 
 
 class WindowHook(Protocol):
@@ -16,7 +17,7 @@ class WindowHook(Protocol):
 
     window_s: int
 
-    def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+    def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
         """Take in windows of its length (columns of `features.windows.SCHEMA`); an error undoes the whole step."""
         ...
 

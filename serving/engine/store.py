@@ -75,6 +75,13 @@ class EngineStore(Protocol):
     A store is used by one thread. Readers beside the engine see only what was committed.
     """
 
+    is_shared: bool
+    """Whether several workers may wait on one database for their turn."""
+
+    def lead(self) -> bool:
+        """Whether this worker may run now; of those that share a database one may."""
+        ...
+
     def take_over(self) -> None:
         """Take a new fencing epoch: from here on, whoever had taken over before fails to write."""
         ...

@@ -18,6 +18,7 @@ from serving.engine.step import Outputs, Rules, step
 from serving.engine.store import EngineStore, ErasedError, FencedError
 
 _READ_BATCHES = 64
+_STANDBY_S = 1.0
 _KEPT_REVISIONS = 1_024
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class EngineWorker:
         self._idle_s, self._batch_limit, self._event_limit = idle_s, batch_limit, event_limit
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._leads = False
+        self._is_doubtful = False
         self._erasure = 0
         self._state = EngineState()
         self._rate_per_s = 0.0
@@ -63,13 +66,18 @@ class EngineWorker:
         return self._rules.windows_s
 
     @property
+    def baseline_window_s(self) -> int:
+        """Length of the windows that baselines learn, in seconds."""
+        return self._rules.baseline_window_s
+
+    @property
     def state(self) -> EngineState:
         """The state as it was last committed; it never changes, a later one takes its place."""
         return self._state
 
     def start(self) -> None:
-        """Take over the database and begin."""
-        self.take_over()
+        """Take over the database, or wait for one's turn where several share it, and begin."""
+        self._try_to_lead()
         self._thread = threading.Thread(target=self._run, name="metercast-engine", daemon=True)
         self._thread.start()
 
@@ -103,12 +111,27 @@ class EngineWorker:
         self._store.take_over()
         self._state = EngineState.of(self._store.load())
 
+    def _try_to_lead(self) -> bool:
+        """Become the one worker if there is none; those that wait follow what it commits."""
+        if self._store.lead():
+            self.take_over()
+            self._leads = self._is_doubtful = True
+        else:
+            self._state = EngineState.of(self._store.load())
+        return self._leads
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
+                if not self._leads and not self._try_to_lead():
+                    self._stopping.wait(_STANDBY_S)
+                    continue
                 events = self.advance()
             except FencedError as error:
+                if self._store.is_shared:
+                    self._leads = False
+                    continue
                 self.problem = str(error)
                 break
             except ErasedError:
@@ -140,6 +163,7 @@ class EngineWorker:
                 self._store.write(outputs.checkpoint)
                 self._show(following, outputs, connection)
         except BaseException:
+            self._is_doubtful = True  # where the answer to a commit was lost, it may have been kept
             for hook in self._hooks:
                 hook.rolled_back()
             raise
@@ -162,14 +186,14 @@ class EngineWorker:
         return batches, False
 
     def _forget_erased(self) -> None:
-        """Read state anew after an erasure, and make hooks do so."""
+        """Read state anew after an erasure, or where it is in doubt, and make hooks do so."""
         latest = self._store.last_erasure()
-        if latest == self._erasure:
+        if latest == self._erasure and not self._is_doubtful:
             return
         self._state = EngineState.of(self._store.load())
         for hook in self._hooks:
             hook.rolled_back()
-        self._erasure = latest
+        self._erasure, self._is_doubtful = latest, False
 
     def _show(self, following: EngineState, outputs: Outputs, connection: Any) -> None:
         for window_s in {hook.window_s for hook in self._hooks}:

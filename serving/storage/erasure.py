@@ -1,4 +1,4 @@
-"""Removes one user's data from a data directory's database: log, windows, anomalies, detectors, budgets and keys."""
+"""Removes one user's data from a database: log, archive, windows, anomalies, detectors, budgets and keys."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.stored_rows import decode, encode
+from features.database import Connection, tables
 from serving.storage.archive import Archive
+from serving.storage.log_erasure import erase_rows, matching
 from serving.storage.window_erasure import erase_user, windows_of
 
 ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ns INTEGER, removed TEXT)"
@@ -24,42 +23,41 @@ ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCR
 _PLACES = (
     ("anomalies", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
+    ("accuracy", "user_id = :user"),
+    ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
     ("keys", "tenant = :user"),
 )
-_AUDIT = "subject = :user OR json_extract(detail, '$.tenant') = :user"
 
 
-def last_erasure(connection: sqlite3.Connection) -> int:
+def last_erasure(connection: Connection) -> int:
     """Number of the latest erasure, 0 before the first."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM erasures").fetchone()[0])
 
 
-def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
+def erase(connection: Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """Remove a user's rows everywhere in one transaction; returns how many there were, by place.
 
-    Freed pages are overwritten. The audit trail keeps its acts, without the name. Raises CorruptBatchError for a
-    damaged batch of the log, before anything is changed.
+    The audit trail keeps its acts, without the name. `overwrite` then removes what the database still holds of the
+    pages. Raises CorruptBatchError for a damaged batch of the log, before anything is changed.
     """
-    connection.execute("PRAGMA secure_delete = ON")
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA secure_delete = ON")
     connection.execute(ERASURES)
     # The long look through the log holds up nobody; only what came meanwhile is looked through under the lock.
     until = int(connection.execute("SELECT coalesce(max(log_offset), 0) FROM log").fetchone()[0])
-    found = [offset for offset, _ in _batches_of(connection, user, 0) if offset <= until]
+    theirs = pl.col("user_id") == user
+    found = [offset for offset, _ in matching(connection, theirs, 0, until)]
     connection.execute("BEGIN IMMEDIATE")
     try:
-        removed = {"events": _erase_from_log(connection, user, found, until)}
-        removed["archived_events"] = _erase_from_parts(connection, user, archive) if archive else 0
+        later = [offset for offset, _ in matching(connection, theirs, until)]
+        removed = {"events": erase_rows(connection, theirs, [*found, *later])}
+        removed["archived_events"] = archive.erase(theirs, last_erasure(connection) + 1) if archive else 0
         removed["windows"] = erase_user(connection, user)
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
-        for table, condition in _present(connection, (("audit", _AUDIT),)):
-            removed[table] = connection.execute(
-                f"UPDATE {table} SET subject = CASE subject WHEN :user THEN 'erased' ELSE subject END, "  # noqa: S608
-                f"detail = json_replace(detail, '$.tenant', 'erased') WHERE {condition}",
-                {"user": user},
-            ).rowcount
-        connection.execute("INSERT INTO erasures (at_ns, removed) VALUES (?, ?)", (time.time_ns(), json.dumps(removed)))
+        removed["audit"] = _unname(connection, user)
+        note_erasure(connection, removed)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -69,28 +67,23 @@ def erase(connection: sqlite3.Connection, user: str, archive: Archive | None = N
     return removed
 
 
-def _erase_from_parts(connection: sqlite3.Connection, user: str, archive: Archive) -> int:
-    erased, version = 0, last_erasure(connection) + 1
-    for part in archive.parts():
-        events = archive.read(part)
-        kept = events.filter(pl.col("user_id") != user)
-        if kept.height < events.height:
-            archive.replace(part, kept, version)
-            erased += events.height - kept.height
-    return erased
+def note_erasure(connection: Connection, removed: dict[str, int]) -> None:
+    """Tell engines, inside the transaction of an erasure, that what they remember may be gone."""
+    row = (time.time_ns(), json.dumps(removed))
+    connection.execute("INSERT INTO erasures (at_ns, removed) VALUES (?, ?)", row)
 
 
-def remaining(connection: sqlite3.Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
+def remaining(connection: Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """How many rows of a user there are, by place: all zero after an erasure, unless the user sent more since."""
-    counts = {"events": sum(count for _, count in _batches_of(connection, user, 0))}
+    theirs = pl.col("user_id") == user
+    counts = {"events": sum(count for _, count in matching(connection, theirs, 0))}
     parts = archive.parts() if archive else []
-    counts["archived_events"] = (
-        sum(archive.read(part).filter(pl.col("user_id") == user).height for part in parts) if archive else 0
-    )
+    counts["archived_events"] = sum(archive.read(part).filter(theirs).height for part in parts) if archive else 0
     counts["windows"] = windows_of(connection, user)
-    for table, condition in _present(connection, (*_PLACES, ("audit", _AUDIT))):
+    for table, condition in _present(connection, _PLACES):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]
+    counts["audit"] = len(_acts_of(connection, user))
     return counts
 
 
@@ -105,44 +98,39 @@ def mentions(directory: Path, user: str) -> list[str]:
     return found
 
 
-def truncate(connection: sqlite3.Connection) -> bool:
-    """Write the journal back and empty it, so that no old page stays in it; False while a reader holds on to it."""
-    return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+def overwrite(connection: Connection) -> bool:
+    """Remove what a database still holds of erased rows; False while a reader holds on to it.
+
+    SQLite's journal is written back and emptied. PostgreSQL's tables are written anew (``VACUUM FULL``); its
+    write-ahead log keeps old pages until it is recycled, and so do backups.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    for table in sorted(tables(connection)):
+        connection.execute(f"VACUUM FULL {table}")
+    connection.execute("CHECKPOINT")
+    return True
 
 
-def _present(connection: sqlite3.Connection, places: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return (place for place in places if place[0] in tables)
+def _present(connection: Connection, places: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+    there = tables(connection)
+    return (place for place in places if place[0] in there)
 
 
-def _batches_of(connection: sqlite3.Connection, user: str, after: int) -> Iterator[tuple[int, int]]:
-    """Offset, and number of the user's events, of every batch that has some."""
-    query = "SELECT log_offset, digest, body FROM log WHERE log_offset > ? AND length(body) > 0 ORDER BY log_offset"
-    for offset, digest, body in connection.execute(query, (after,)):
-        count = pc.sum(_mine(_rows(offset, digest, body), user)).as_py() or 0
-        if count:
-            yield offset, count
+def _acts_of(connection: Connection, user: str) -> list[tuple[int, str, str]]:
+    """Acts of the audit trail that name a user: id, subject and detail."""
+    if "audit" not in tables(connection):
+        return []
+    rows = connection.execute("SELECT id, subject, detail FROM audit").fetchall()
+    return [row for row in rows if row[1] == user or json.loads(row[2]).get("tenant") == user]
 
 
-def _erase_from_log(connection: sqlite3.Connection, user: str, offsets: list[int], until: int) -> int:
-    later = [offset for offset, _ in _batches_of(connection, user, until)]
-    erased = 0
-    for offset in (*offsets, *later):
-        digest, body = connection.execute("SELECT digest, body FROM log WHERE log_offset = ?", (offset,)).fetchone()
-        rows = _rows(offset, digest, body)
-        kept = rows.filter(pc.invert(_mine(rows, user)))
-        erased += rows.num_rows - kept.num_rows
-        new_body, new_digest = encode(kept)
-        connection.execute(
-            "UPDATE log SET events = ?, body = ?, digest = ?, sent = coalesce(sent, digest) WHERE log_offset = ?",
-            (kept.num_rows, new_body, new_digest, offset),
-        )
-    return erased
-
-
-def _rows(offset: int, digest: bytes, body: bytes) -> pa.RecordBatch:
-    return decode(body, digest, f"batch at offset {offset}")
-
-
-def _mine(rows: pa.RecordBatch, user: str) -> pa.Array:
-    return pc.equal(rows["user_id"], user)
+def _unname(connection: Connection, user: str) -> int:
+    acts = _acts_of(connection, user)
+    for number, subject, detail in acts:
+        told = json.loads(detail)
+        if told.get("tenant") == user:
+            told["tenant"] = "erased"
+        values = ("erased" if subject == user else subject, json.dumps(told), number)
+        connection.execute("UPDATE audit SET subject = ?, detail = ? WHERE id = ?", values)
+    return len(acts)

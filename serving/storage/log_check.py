@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from features.stored_rows import CorruptBatchError, decode
+from features.database import Connection
+from features.stored_rows import CorruptBatchError, walk
 from features.stored_windows import WindowsReader
 from features.windows import SCHEMA, aggregate, empty, merge
 from serving.storage.archive import Archive
@@ -31,20 +31,18 @@ class Verification:
     gaps: tuple[dict[str, object], ...]
 
 
-def verify(connection: sqlite3.Connection, archive: Archive) -> Verification:
+def verify(connection: Connection, archive: Archive) -> Verification:
     """Compare every batch of the log and every part of the archive with its checksum and its count of events."""
     batches, events, corrupt = 0, 0, list[str]()
-    query = "SELECT log_offset, producer, events, digest, body FROM log WHERE length(body) > 0 ORDER BY log_offset"
-    for offset, producer, count, digest, body in connection.execute(query):
-        place = f"batch at offset {offset} of producer {producer!r}"
-        batches, events = batches + 1, events + count
+    for stored in walk(connection):
+        batches, events = batches + 1, events + stored.events
         try:
-            rows = decode(body, digest, place)
+            rows = stored.rows()
         except CorruptBatchError as error:
             corrupt.append(str(error))
             continue
-        if rows.num_rows != count:
-            corrupt.append(f"{place} holds {rows.num_rows} events but says {count}; restore it from a backup")
+        if rows.num_rows != stored.events:
+            corrupt.append(f"{stored.place} holds {rows.num_rows} events but says {stored.events}; restore a backup")
     for part in archive.parts():
         events += part.events
         try:
@@ -54,7 +52,7 @@ def verify(connection: sqlite3.Connection, archive: Archive) -> Verification:
     return Verification(batches, events, tuple(corrupt), tuple(_gaps(connection)))
 
 
-def _gaps(connection: sqlite3.Connection) -> Iterator[dict[str, object]]:
+def _gaps(connection: Connection) -> Iterator[dict[str, object]]:
     query = """
         SELECT producer, epoch, min(sequence), max(sequence), count(*) FROM log
         WHERE producer NOT LIKE 'content-%' GROUP BY producer, epoch
@@ -65,7 +63,7 @@ def _gaps(connection: sqlite3.Connection) -> Iterator[dict[str, object]]:
         yield {"producer": producer, "epoch": epoch, "first": first, "last": last, "missing": missing}
 
 
-def differences(connection: sqlite3.Connection, archive: Archive) -> dict[int, pl.DataFrame]:
+def differences(connection: Connection, archive: Archive) -> dict[int, pl.DataFrame]:
     """Windows that differ from a replay of what the engine has read, by length in seconds; empty when all agree.
 
     One row a window, with the columns of `features.windows.SCHEMA` and, named ``..._replayed``, what they should be;
@@ -96,21 +94,14 @@ def _unequal(kept: pl.DataFrame, replayed: pl.DataFrame) -> pl.DataFrame:
     return both.filter(~same)
 
 
-def _replay(
-    connection: sqlite3.Connection, archive: Archive, until_offset: int, lengths: list[int]
-) -> dict[int, pl.DataFrame]:
+def _replay(connection: Connection, archive: Archive, until_offset: int, lengths: list[int]) -> dict[int, pl.DataFrame]:
     """Windows of every length, computed anew from the batches up to an offset."""
     sums = {window_s: empty() for window_s in lengths}
     waiting: list[pl.DataFrame] = []
     for part in archive.parts():
         _take_in(sums, [archive.read(part)])
-    query = (
-        "SELECT log_offset, producer, digest, body FROM log WHERE log_offset <= ? AND length(body) > 0 "
-        "ORDER BY log_offset"
-    )
-    for offset, producer, digest, body in connection.execute(query, (until_offset,)):
-        rows = decode(body, digest, f"batch at offset {offset} of producer {producer!r}")
-        waiting.append(pl.DataFrame(pl.from_arrow(rows)))
+    for stored in walk(connection, 0, until_offset):
+        waiting.append(pl.DataFrame(pl.from_arrow(stored.rows())))
         if sum(frame.height for frame in waiting) >= _CHUNK_EVENTS:
             _take_in(sums, waiting)
             waiting = []

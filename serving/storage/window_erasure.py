@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.database import Connection, tables
 from features.window_rows import WindowRows
 from serving.storage.window_table import shard_of
 
 
-def windows_of(connection: sqlite3.Connection, user: str) -> int:
+def windows_of(connection: Connection, user: str) -> int:
     """How many windows of a user are kept, of all lengths."""
     numbers = _numbers(connection, user)
     if not numbers:
@@ -23,7 +23,7 @@ def windows_of(connection: sqlite3.Connection, user: str) -> int:
     return count + sum(len(rows) - len(kept) for _, _, rows, kept in _chunks(connection, user, numbers))
 
 
-def erase_user(connection: sqlite3.Connection, user: str) -> int:
+def erase_user(connection: Connection, user: str) -> int:
     """Remove them all, inside the caller's transaction; returns how many windows there were."""
     numbers = _numbers(connection, user)
     if not numbers:
@@ -40,13 +40,10 @@ def erase_user(connection: sqlite3.Connection, user: str) -> int:
     return removed
 
 
-def _erase_baselines(connection: sqlite3.Connection, user: str, numbers: list[int]) -> None:
-    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'baselines'").fetchone()
-    found = (
-        connection.execute("SELECT body FROM baselines WHERE shard = ?", (shard_of(user),)).fetchone()
-        if tables
-        else None
-    )
+def _erase_baselines(connection: Connection, user: str, numbers: list[int]) -> None:
+    if "baselines" not in tables(connection):
+        return
+    found = connection.execute("SELECT body FROM baselines WHERE shard = ?", (shard_of(user),)).fetchone()
     if found is None:
         return
     batch = pa.ipc.open_stream(found[0]).read_next_batch()
@@ -57,8 +54,8 @@ def _erase_baselines(connection: sqlite3.Connection, user: str, numbers: list[in
     connection.execute("UPDATE baselines SET body = ? WHERE shard = ?", (bytes(sink.getvalue()), shard_of(user)))
 
 
-def _numbers(connection: sqlite3.Connection, user: str) -> list[int]:
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'series'").fetchone() is None:
+def _numbers(connection: Connection, user: str) -> list[int]:
+    if "series" not in tables(connection):
         return []
     return [row[0] for row in connection.execute("SELECT series_id FROM series WHERE user_id = ?", (user,))]
 
@@ -67,11 +64,9 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _chunks(
-    connection: sqlite3.Connection, user: str, numbers: list[int]
-) -> Iterator[tuple[str, int, WindowRows, WindowRows]]:
+def _chunks(connection: Connection, user: str, numbers: list[int]) -> Iterator[tuple[str, int, WindowRows, WindowRows]]:
     """(table, chunk, its rows, its rows without the user's) of every chunk that may hold some."""
-    for table, where in (("window_chunks", f"shard = {shard_of(user)}"), ("open_windows", "1")):
+    for table, where in (("window_chunks", f"shard = {shard_of(user)}"), ("open_windows", "1 = 1")):
         for chunk, body in connection.execute(f"SELECT chunk_id, body FROM {table} WHERE {where}").fetchall():  # noqa: S608
             rows = WindowRows.decode(body)
             yield table, chunk, rows, rows.take(~np.isin(rows.series, numbers))

@@ -111,7 +111,7 @@ def engine(directory: Path, limit: int, detect_s: int) -> dict[str, Any]:
     """The engine as it runs: windows, baselines, the detection hook and a durable commit of every step."""
     from serving.alerts.hook import DetectionHook
     from serving.engine.worker import EngineWorker
-    from serving.storage.sqlite_engine_store import SqliteEngineStore
+    from serving.storage.engine_store import DatabaseEngineStore
 
     for path in directory.glob("metercast.db*"):
         path.unlink()
@@ -119,7 +119,7 @@ def engine(directory: Path, limit: int, detect_s: int) -> dict[str, Any]:
     hooks = [DetectionHook(detect_s)] if detect_s else []
     store = directory / "metercast.db"
     worker = EngineWorker(
-        log, SqliteEngineStore(store), WINDOWS_S, LATENESS_S, hooks, batch_limit=STEP_EVENTS // BATCH_EVENTS
+        log, DatabaseEngineStore(store), WINDOWS_S, LATENESS_S, hooks, batch_limit=STEP_EVENTS // BATCH_EVENTS
     )
     worker.take_over()
     while log.fill():

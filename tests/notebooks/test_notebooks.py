@@ -20,7 +20,8 @@ def test_it_runs(path: Path, demo_run: tuple[Path, dict[str, Any]], monkeypatch:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert any("image/png" in output.get("data", {}) for output in shown)
+    for kind in ("image/png", "text/html"):
+        assert any(kind in output.get("data", {}) for output in shown), f"nothing is shown as {kind}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -116,18 +116,26 @@ def test_waiting_is_a_micro_operation_of_its_own(tmp_path: Path) -> None:
         tmp_path,
         """
 import asyncio, time
-from metercast import operation
+from metercast import custom, operation
 with operation("sleep"):
+    started_s = time.perf_counter()
     time.sleep(0.1)
+    custom("elapsed_ms", (time.perf_counter() - started_s) * 1e3)
 async def main():
     with operation("await"):
+        started_s = time.perf_counter()
         await asyncio.sleep(0.1)
+        custom("elapsed_ms", (time.perf_counter() - started_s) * 1e3)
 asyncio.run(main())
 """,
     )
     for name in ("sleep", "await"):
-        assert 85 <= total(events, name, "WAIT", "executionTimeMs") < 1_000  # a busy machine wakes it late
-        assert total(events, name, "CPU_INSTRUCTION", "executionTimeMs") < 10
+        elapsed_ms = sum(
+            event["units"] for event in events if event["operationID"] == name and event["meter"] == "elapsed_ms"
+        )
+        assert elapsed_ms >= 100
+        assert total(events, name, "WAIT", "executionTimeMs") == pytest.approx(elapsed_ms, abs=10)
+        assert total(events, name, "CPU_INSTRUCTION", "executionTimeMs") < 20
 
 
 def test_every_run_is_counted_once(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from features.contracts import EventLog
 from serving.engine.worker import EngineWorker
-from serving.storage.sqlite_engine_store import SqliteEngineStore
+from serving.storage.engine_store import DatabaseEngineStore
 
 
 def engine(log: EventLog, path: Path, windows_s: tuple[int, ...] = (1, 10, 60, 3600), **more: Any) -> EngineWorker:
     """A worker that has taken over the database and not read yet."""
-    worker = EngineWorker(log, SqliteEngineStore(path), windows_s, **more)
+    worker = EngineWorker(log, DatabaseEngineStore(path), windows_s, **more)
     worker.take_over()
     return worker
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.contracts import LEVELS, Forecast
-from training.metrics import accuracy, pinball, seasonal_scale
+from models.losses import pinball, seasonal_scale
+from training.metrics import accuracy
 
 
 def _forecast(middle: np.ndarray, spread: float) -> Forecast:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from features.sqlite_log import SqliteEventLog
 from models.bundle import load
 from serving.champion import ChampionWatch
-from tests.features.events import batch, event
-from tests.serving.engines import caught_up
+from tests.training.directories import platform_directory
 from training.commands.promote import main as promote
 from training.commands.train import main as train
 
@@ -31,17 +27,7 @@ promote: true
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with a minute of windows."""
-    path: Path = tmp_path_factory.mktemp("data")
-    log = SqliteEventLog(path / "metercast.db")
-    now = time.time()
-    events = [
-        event(0.0, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions")
-        | {"timestamp": now - 90 + second}
-        for second in range(60)
-        for user in ("ada", "bo")
-    ]
-    log.append([batch(events)])
-    caught_up(log, path / "metercast.db")
+    path = platform_directory(tmp_path_factory.mktemp("data"))
     (path / "train.yaml").write_text(CONFIG)
     return path
 
@@ -58,7 +44,12 @@ def test_train_then_promote(directory: Path, capsys: pytest.CaptureFixture[str])
     assert first is not None
     assert first[1]["version"] == document["champion"]["version"]
     other = next(row for row in document["models"] if row["version"] != document["champion"]["version"])
-    assert promote([other["model"], "--data", str(directory), "--json"]) == 0
+    # Two users' worth of steady series: none of the others is better beyond luck.
+    assert promote([other["model"], "--data", str(directory), "--json"]) == 1
+    refused = json.loads(capsys.readouterr().out)
+    assert refused["champion"] == refused["before"] == document["champion"]["version"]
+    assert refused["challenge"]["certainty"] < 0.95
+    assert promote([other["model"], "--data", str(directory), "--json", "--force"]) == 0
     assert json.loads(capsys.readouterr().out)["before"] == document["champion"]["version"]
     second = watch.current()
     assert second is not None
@@ -69,7 +60,13 @@ def test_train_then_promote(directory: Path, capsys: pytest.CaptureFixture[str])
     client = MlflowClient(f"sqlite:///{directory / 'mlflow.db'}")
     run_id = next(row["run_id"] for row in document["models"] if row["model"] == "lstm")
     files = {file.path for file in client.list_artifacts(run_id)}
-    assert {"bundle", "configuration.json", "fan.png", "calibration.png"} <= files
+    assert {"model", "fan.png", "calibration.png", "horizon.png", "loss.png"} <= files
+    model = {file.path for file in client.list_artifacts(run_id, "model")}
+    assert {"model/MLmodel", "model/data", "model/input_example.json"} <= model
+    parent = client.get_run(document["run_id"])
+    assert "configuration.json" in {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert client.get_run(run_id).data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert [point.step for point in client.get_metric_history(run_id, "horizon_wql")] == [1, 2, 3, 4, 5, 6]
     assert [point.step for point in client.get_metric_history(run_id, "origin_wql")] == [0, 1]
     assert len(client.get_metric_history(run_id, "train_loss")) == 10
     assert client.get_run(run_id).data.params["data"] == metadata["data"]

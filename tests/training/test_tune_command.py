@@ -71,6 +71,22 @@ def test_a_search_resumes_and_hands_over_its_best(config: Path, capsys: pytest.C
     assert load_configuration(out).lstm.hidden == second["best"]["hidden"]
 
 
+def test_workers_share_one_study(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes run as many trials as were asked for, no value twice, all nested in the study's one run."""
+    data = config.parent / "data"
+    assert tune([str(config), "--data", str(data), "--json", "--trials", "4", "--workers", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["completed"] + found["pruned"] == 4
+    client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tuning")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.run_id for run in runs if "mlflow.parentRunId" not in run.data.tags] == [found["run_id"]]
+    assert len({run.data.params["learning_rate"] for run in runs if "learning_rate" in run.data.params}) == 4
+    files = {file.path for file in client.list_artifacts(found["run_id"])}
+    assert {"configuration.json", "best.json", "search.png"} <= files
+
+
 def test_a_study_of_other_data_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trials of different questions are never mixed in one study."""
     data = config.parent / "data"

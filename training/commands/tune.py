@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
                 configuration,
                 args.data,
                 lambda what, done: bar.update(task, description=what, completed=done),
+                args.workers,
             )
         if args.out is not None:
             args.out.write_text(_train_configuration(configuration, found), encoding="utf-8")
@@ -62,9 +63,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory; holds the study too")
     parser.add_argument("--task", type=Path, help="search on what lies before the first origin of this task instead")
     parser.add_argument("--trials", type=int, help="how many trials the study shall have in all")
+    parser.add_argument("--workers", type=int, default=1, help="trials at once, a process each (default: 1)")
     parser.add_argument("--out", type=Path, help="write a training configuration with the best values (YAML)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.workers < 1:
+        parser.error(f"--workers {args.workers}: at least 1 process is needed")
+    return args
 
 
 def _data(args: argparse.Namespace, configuration: TuneConfiguration) -> tuple[Panel, int]:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import runpy
 import shutil
-import signal
 import sys
 
 from metercast import hooks, runtime
@@ -38,7 +37,6 @@ def main(argv: list[str]) -> int:
         print(f"metercast run: {error}", file=sys.stderr)
         return 2
     shipper = runtime.shipper()
-    _flush_on_terminate()
     name = options.module or os.path.splitext(os.path.basename(program[0]))[0]
     with _root(name):
         code = _execute(options.module, program)
@@ -143,18 +141,6 @@ def _root(name: str) -> Iterator[None]:
         runtime.engine.current.reset(token)
 
 
-def _flush_on_terminate() -> None:
-    """SIGTERM still ends the program, but what it recorded is shipped first; a program's own handler replaces this."""
-
-    def terminate(number: int, _frame: object) -> None:
-        runtime.stop()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, terminate)
-
-
 def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
     if not is_shipped:
         rows = shipper.ledger.dearest()
@@ -169,9 +155,9 @@ def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
     for area in hooks.problems:
         print(f"metercast: not intercepted, of a version unknown here: {area}", file=sys.stderr)
     problem = shipper.problem or (shipper.delivery.last_problem if shipper.delivery is not None else "")
-    if shipper.lost:
+    if shipper.lost.events:
         print(
-            f"metercast: {shipper.lost} events or batches were lost ({problem}). Set METERCAST_SPOOL to a directory.",
+            f"metercast: lost {shipper.lost}: {problem}. Set METERCAST_SPOOL to a directory with room.",
             file=sys.stderr,
         )
     elif problem:

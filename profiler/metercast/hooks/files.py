@@ -173,10 +173,10 @@ def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, is_write
     def call(descriptor: int, *args: Any) -> Any:  # all of them take positions only
         if active() is None:
             return original(descriptor, *args)
+        read, write, resource = kind_of(descriptor)  # before, since another thread may close it meanwhile
         started_ns = _clock()
         result = original(descriptor, *args)
         size = result if isinstance(result, int) else len(result)
-        read, write, resource = kind_of(descriptor)
         after(write if is_write else read, started_ns, **{resource: size})
         return result
 

@@ -1,6 +1,6 @@
 """Builds batches: records of the ring become rows, and rows the events of the wire form.
 
-A row is a tuple (timestamp in s, user, operation, type code, meter, CPU cycles, memory, network and disk bytes,
+A row is a tuple (timestamp in Unix ns, user, operation, type code, meter, CPU cycles, memory, network and disk bytes,
 duration in ms, units, execution number, parent's number, source). With detail "execution" the records of one execution,
 type and meter in one round become one row: sums stay exact, and a loop of a thousand writes costs one event.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from metercast.totals import Key, Record
 
-    Row = tuple[float, str, str, int, str, int, int, int, int, float, float, int, int, str]
+    Row = tuple[int, str, str, int, str, int, int, int, int, float, float, int, int, str]
 
 PER_EXECUTION, PER_CALL = "execution", "call"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -47,7 +47,7 @@ class Converter:
         offset_ns, hz, source = clock.epoch_offset_ns(), self.hz, self.source
         return [
             (
-                (record[0] + offset_ns) / 1e9,
+                record[0] + offset_ns,
                 record[1].user,
                 record[1].operation,
                 record[2],
@@ -67,10 +67,10 @@ class Converter:
 
     def totals(self, grown: Iterable[tuple[Key, list[float]]]) -> list[Row]:
         """One row per (user, operation, type, meter) for records whose detail was dropped; its execution is 0."""
-        now_s = (clock.elapsed_ns() + clock.epoch_offset_ns()) / 1e9
+        now_ns = clock.elapsed_ns() + clock.epoch_offset_ns()
         return [
             self.row(
-                now_s,
+                now_ns,
                 key,
                 (cpu_ns, int(memory), int(network), int(disk), duration_ns / 1e6, float(units)),
                 f"{clock.SOURCE_AGGREGATE} of {int(count)}",
@@ -79,10 +79,10 @@ class Converter:
         ]
 
     def row(
-        self, timestamp_s: float, key: Key, amounts: tuple[float, int, int, int, float, float], source: str = ""
+        self, timestamp_ns: int, key: Key, amounts: tuple[float, int, int, int, float, float], source: str = ""
     ) -> Row:
         """A row of (CPU ns, memory, network, disk bytes, duration ms, units) that belongs to no execution."""
-        return (timestamp_s, *key, self.cycles(amounts[0]), *amounts[1:], 0, 0, source or self.source)
+        return (timestamp_ns, *key, self.cycles(amounts[0]), *amounts[1:], 0, 0, source or self.source)
 
 
 def _fold(records: list[Record]) -> list[Record]:
@@ -111,10 +111,18 @@ def _fold(records: list[Record]) -> list[Record]:
 
 
 _quoted = lru_cache(4096)(json.dumps)
+_LONGEST_NAME = 512
+
+
+def wire_name(text: str, default: str = "") -> str:
+    """A name as servers take it: at most 512 characters, valid Unicode, no '|', not empty where there is a default."""
+    text = text[:_LONGEST_NAME].replace("|", "/") or default
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 @lru_cache(4096)
 def _names(user: str, operation: str, code: int, meter: str) -> tuple[str, str]:
+    user, operation, meter = wire_name(user, "unknown"), wire_name(operation, "unnamed"), wire_name(meter)
     return (
         f',"operationID":{json.dumps(operation)},"microOperationType":"{MICRO_OPERATION_TYPES[code]}"'
         ',"resourceUsage":{"cpuCycles":',
@@ -122,19 +130,18 @@ def _names(user: str, operation: str, code: int, meter: str) -> tuple[str, str]:
     )
 
 
-def encode(producer: str, epoch: int, sequence: int, rows: list[Row], is_compressed: bool = True) -> bytes:
-    """The body of a batch in the wire form; text is put together directly, which costs a third of `json.dumps`."""
+def encode(producer: str, epoch: int, sequence: int, rows: list[Row]) -> bytes:
+    """A batch as JSON, packed; text is put together directly, which costs a third of `json.dumps`."""
     events = []
-    for time_s, user, operation, code, meter, cycles, memory, network, disk, ms, units, number, parent, source in rows:
+    for time_ns, user, operation, code, meter, cycles, memory, network, disk, ms, units, number, parent, source in rows:
         head, tail = _names(user, operation, code, meter)
         events.append(
-            f'{{"timestamp":{time_s!r}{head}{cycles},"memoryBytes":{memory},"networkBytes":{network},'
+            f'{{"timestamp":{time_ns / 1e9!r}{head}{cycles},"memoryBytes":{memory},"networkBytes":{network},'
             f'"diskBytes":{disk},"executionTimeMs":{ms!r}{tail}{number},"parentExecutionID":{parent},'
             f'"units":{units!r},"source":{_quoted(source)}}}'
         )
     text = f'{{"producer":{json.dumps(producer)},"epoch":{epoch},"sequence":{sequence},"events":[{",".join(events)}]}}'
-    body = text.encode()
-    return compress(body) if is_compressed else body
+    return compress(text.encode())
 
 
 def compress(body: bytes) -> bytes:

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import http.client
+import json
+import select
 import ssl
+import time
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from metercast.event import BATCH_MEDIA_TYPE
+from metercast.event import COLUMNS_MEDIA_TYPE
 from metercast.shipping.batch import GZIP_MAGIC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metercast.settings import Settings
 
 ACCEPTED, REFUSED, LATER = "accepted", "refused", "later"
 _REFUSALS = (400, 409, 413, 415, 422)
+_LONGEST_WAIT_S = 3600.0
+_LOOK_S = 0.1
+"""How often a client that waits for an answer does something else."""
 
 
 class Reply:
-    """What the server said: ACCEPTED, REFUSED (never send it again) or LATER, with the seconds it asked for."""
+    """What the server said: ACCEPTED, REFUSED (never send it again) or LATER, with the seconds it asked for.
 
-    __slots__ = ("outcome", "reason", "retry_after_s")
+    `rejected_events` are those of an accepted batch that the server did not take.
+    """
 
-    def __init__(self, outcome: str, reason: str = "", retry_after_s: float = 0.0) -> None:
+    __slots__ = ("outcome", "reason", "rejected_events", "retry_after_s")
+
+    def __init__(self, outcome: str, reason: str = "", retry_after_s: float = 0.0, rejected_events: int = 0) -> None:
         self.outcome = outcome
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.rejected_events = rejected_events
 
 
 class Client:
@@ -43,10 +56,11 @@ class Client:
         self._context = None
         if parts.scheme == "https":
             self._context = ssl.create_default_context(cafile=settings.ca_file or None)
-        self._headers = {"Content-Type": BATCH_MEDIA_TYPE}
+        self._headers = {"Content-Type": COLUMNS_MEDIA_TYPE}
         if settings.api_key:
             self._headers["Authorization"] = f"Bearer {settings.api_key}"
         self.is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self.while_waiting: Callable[[], None] | None = None
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, body: bytes, timeout_s: float | None = None) -> Reply:
@@ -58,7 +72,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             return Reply(LATER, f"{type(error).__name__}: {error}")
         if 200 <= response.status < 300:
-            return Reply(ACCEPTED)
+            return _accepted(text)
         reason = f"{response.status} {response.reason} {text[:300].decode(errors='replace')}"
         if response.status in _REFUSALS:
             return Reply(REFUSED, reason)
@@ -72,6 +86,7 @@ class Client:
         connection = self._connect(timeout_s)
         try:
             connection.request("POST", self._path, body, headers)
+            self._await_answer(connection, timeout_s)
             response = connection.getresponse()
             return response, response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -79,6 +94,18 @@ class Client:
             if is_kept and isinstance(error, (ConnectionError, http.client.BadStatusLine)):
                 return self._exchange(body, headers, timeout_s)
             raise
+
+    def _await_answer(self, connection: http.client.HTTPConnection, timeout_s: float) -> None:
+        """Wait until the answer begins, and let the ring be emptied meanwhile."""
+        if self.while_waiting is None or connection.sock is None:
+            return
+        ready = select.poll()
+        ready.register(connection.sock, select.POLLIN)
+        end_s = time.monotonic() + timeout_s
+        while not ready.poll(_LOOK_S * 1000):
+            self.while_waiting()
+            if time.monotonic() >= end_s:
+                raise TimeoutError(f"no answer within {timeout_s:g} s")
 
     def close(self) -> None:
         """Give the connection up; the next batch opens another."""
@@ -101,8 +128,23 @@ class Client:
         return connection
 
 
-def _seconds(text: str) -> float:
+def _accepted(text: bytes) -> Reply:
+    """The answer to an accepted batch, which names the rows that were not taken."""
     try:
-        return min(3600.0, max(0.0, float(text)))
+        rejected = json.loads(text).get("rejected") or ()
+        reason = f"the server did not take {len(rejected)} events: {rejected[0].get('reason')}" if rejected else ""
+    except (ValueError, AttributeError, TypeError, KeyError):
+        return Reply(ACCEPTED)
+    return Reply(ACCEPTED, reason, rejected_events=len(rejected))
+
+
+def _seconds(text: str) -> float:
+    """`Retry-After` in seconds from now: a number or a date (RFC 9110, 10.2.3), an hour at most."""
+    try:
+        wait_s = float(text)
     except ValueError:
-        return 0.0
+        try:
+            wait_s = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(_LONGEST_WAIT_S, max(0.0, wait_s))

@@ -1,8 +1,9 @@
 """Delivers batches to a server in order, and keeps them on disk, in memory or as totals while it is away.
 
 Policy, from the first to the last resort: send at once; wait in the spool directory up to its limit; wait in memory up
-to 8 MiB; give up detail and keep totals per (user, operation, type, meter). A batch that was sent once without a clear
-answer is never rebuilt, only repeated under its own (producer, epoch, sequence), so the server can tell a repetition.
+to 8 MiB; give up detail and keep totals per (user, operation, type, meter). At the end what waits in memory goes to the
+spool as well, whatever its limit. A batch that was sent once without a clear answer is never rebuilt, only repeated
+under its own (producer, epoch, sequence), so the server can tell a repetition.
 """
 
 from __future__ import annotations
@@ -12,35 +13,36 @@ import random
 import time
 from collections import deque
 
-from metercast.shipping.batch import compress, encode
-from metercast.shipping.client import ACCEPTED, LATER, REFUSED, Client
-from metercast.shipping.folding import Folding
-from metercast.shipping.spool import Spool
+from metercast.shipping.batch import compress
+from metercast.shipping.client import LATER, REFUSED, Client
+from metercast.shipping.columns import encode_columns
+from metercast.shipping.folding import Amounts, Folding
+from metercast.shipping.spool import COLUMNS_SUFFIX, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metercast.settings import Settings
     from metercast.shipping.batch import Row
     from metercast.shipping.client import Reply
+    from metercast.shipping.producer import Producer
 
 MEMORY_LIMIT_BYTES = 8 << 20
 _BACKOFF_S = (0.25, 30.0)
+_TURN_S = 0.25
+"""How long a turn of sending what waits may last, so that the ring is emptied in between."""
 
 
-class Producer:
-    """Who ships: the unique name of this process and the numbers its batches get."""
+class Kept:
+    """A batch in memory: its name, its body, and what it is worth if it were lost."""
 
-    __slots__ = ("epoch", "name", "sequence")
+    __slots__ = ("amounts", "body", "name")
 
-    def __init__(self) -> None:
-        self.name = f"{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}"
-        self.epoch = time.time_ns()
-        self.sequence = 0
-
-    def next(self) -> tuple[str, int, int]:
-        """The key of the next batch."""
-        self.sequence += 1
-        return self.name, self.epoch, self.sequence
+    def __init__(self, name: str, body: bytes, amounts: Amounts) -> None:
+        self.name = name
+        self.body = body
+        self.amounts = amounts
 
 
 class ServerDelivery:
@@ -50,136 +52,146 @@ class ServerDelivery:
         self.client = Client(settings)
         self.producer = producer
         self.spool = _open_spool(settings)
-        self.memory: deque[tuple[str, bytes]] = deque()
+        self.memory: deque[Kept] = deque()
         self.folding = Folding()
-        self.refused = 0
+        self.lost = Amounts()
+        self.refused = Amounts()
         self.last_problem = ""
+        self.keep_from_s = float("inf")
+        """From this time on (monotonic) nothing is sent, only kept: the program ends."""
         self._retry_at_s = 0.0
+        self._asked_to_wait_until_s = 0.0
         self._backoff_s = _BACKOFF_S[0]
-        self._waiting = self.spool is not None and bool(self.spool.names())
+        self._waiting = self.spool is not None and self.spool.oldest() is not None
+
+    @property
+    def while_waiting(self) -> Callable[[], None] | None:
+        """What is called again and again while the server does not answer."""
+        return self.client.while_waiting
+
+    @while_waiting.setter
+    def while_waiting(self, work: Callable[[], None] | None) -> None:
+        self.client.while_waiting = work
 
     def put(self, rows: list[Row]) -> None:
         """Send the events, or keep them until the server is back."""
+        self._waiting = self._waiting or time.monotonic() >= self.keep_from_s
         if self._waiting:
             self._keep(rows)
             return
-        name, body = self._build(rows + self.folding.take())
-        reply = self.client.send(body)
-        if not self._settle(reply, name, body):
+        batch = self._build(rows + self.folding.take())
+        timeout_s = self.keep_from_s - time.monotonic() if self._is_ending() else None
+        if not self._settle(self.client.send(batch.body, timeout_s), batch):
             self._waiting = True
-            if self.spool is None or not self.spool.put(name, compress(body)):
-                self.memory.append((name, body))
+            self._store(batch)
 
     def work(self, until_s: float | None = None) -> bool:
-        """Send what waits, if it is time; ``until_s`` (monotonic) overrides the backoff. True when nothing waits."""
+        """Send what waits, for a turn; ``until_s`` (monotonic) sets another deadline, and overrides the backoff.
+
+        True when nothing waits. A server that asked to wait longer than the deadline is left alone.
+        """
         if not self._waiting and not self.folding.is_empty():
             self.put([])
+        turn_ends_s = time.monotonic() + _TURN_S
         while self._waiting:
             now_s = time.monotonic()
-            if (until_s is not None and now_s >= until_s) or (until_s is None and now_s < self._retry_at_s):
+            if until_s is None and (now_s < self._retry_at_s or now_s >= turn_ends_s):
                 return False
-            if not self._send_oldest(until_s):
+            if until_s is not None and max(now_s, self._asked_to_wait_until_s) >= until_s:
+                return False
+            if now_s < self._asked_to_wait_until_s:
+                time.sleep(self._asked_to_wait_until_s - now_s)
+            elif not self._send_oldest(until_s):
                 if until_s is None:
                     return False
                 time.sleep(max(0.0, min(self._backoff_s, until_s - time.monotonic())))
         return self.folding.is_empty()
 
-    def close(self) -> int:
-        """Keep on disk what was not delivered; returns the batches that could not be kept, which are lost."""
-        lost = 0
+    def close(self) -> None:
+        """Keep on disk what was not delivered; what the disk does not take is lost, and counted."""
         if not self.folding.is_empty():
             self.memory.append(self._build(self.folding.take()))
-        for name, body in self.memory:
-            lost += self.spool is None or not self.spool.put(name, compress(body))
+        for batch in self.memory:
+            if not self._spool(batch, beyond_limit=True):
+                self.lost.add(batch.amounts)
+                self.last_problem = self.spool.last_problem if self.spool is not None else "there is no spool"
         self.memory.clear()
         self.client.close()
-        return lost
 
-    def _build(self, rows: list[Row]) -> tuple[str, bytes]:
+    def _build(self, rows: list[Row]) -> Kept:
         producer, epoch, sequence = self.producer.next()
-        return f"{producer}-{epoch}-{sequence:09d}", encode(producer, epoch, sequence, rows, not self.client.is_local)
+        body = encode_columns(producer, epoch, sequence, rows)
+        name = f"{producer}-{epoch}-{sequence:09d}"
+        return Kept(name, body if self.client.is_local else compress(body), Amounts(rows))
+
+    def _is_ending(self) -> bool:
+        return self.keep_from_s != float("inf")
+
+    def _spool(self, batch: Kept, beyond_limit: bool = False) -> bool:
+        """Keep a batch on disk; at the end of the program without waiting for the disk, which outlives it."""
+        spool = self.spool
+        return spool is not None and spool.put(
+            batch.name, compress(batch.body), beyond_limit=beyond_limit, is_synced=not self._is_ending()
+        )
+
+    def _store(self, batch: Kept) -> None:
+        if not self._spool(batch):
+            self.memory.append(batch)
 
     def _keep(self, rows: list[Row]) -> None:
-        producer = self.producer
-        name, body = self._build(rows)
-        if self.spool is not None and self.spool.put(name, compress(body)):
+        batch = self._build(rows)
+        if self._spool(batch):
             return
-        if sum(len(body) for _, body in self.memory) + len(body) <= MEMORY_LIMIT_BYTES:
-            self.memory.append((name, body))
+        if sum(len(kept.body) for kept in self.memory) + len(batch.body) <= MEMORY_LIMIT_BYTES:
+            self.memory.append(batch)
             return
-        producer.sequence -= 1  # never sent, so its number is free
+        self.producer.take_back()
         self.folding.add(rows)
 
     def _send_oldest(self, until_s: float | None) -> bool:
-        names = self.spool.names() if self.spool is not None else []
-        body: bytes | None
-        if names and self.spool is not None:
-            name, body = names[0], self.spool.read(names[0])
-        elif self.memory:
-            name, body = self.memory[0]
-        else:
-            self._waiting = False
+        """Send one batch that waits, those on disk first; False when it has to wait on."""
+        name = self.spool.oldest() if self.spool is not None else None
+        timeout_s = None if until_s is None else until_s - time.monotonic()
+        if name is None:
+            if not self.memory:
+                self._waiting = False
+                return True
+            if not self._settle(self.client.send(self.memory[0].body, timeout_s), self.memory[0]):
+                return False
+            self.memory.popleft()
             return True
+        assert self.spool is not None
+        body = self.spool.read(name)
         if body is None:
             return True
-        timeout_s = None if until_s is None else until_s - time.monotonic()
-        if not self._settle(self.client.send(body, timeout_s), name, body, spooled=bool(names)):
+        reply = self.client.send(body, timeout_s)
+        if not self._settle(reply, None):
             return False
-        if names and self.spool is not None:
-            self.spool.remove(name)
+        if reply.outcome == REFUSED:
+            self.spool.set_aside(name)
         else:
-            self.memory.popleft()
+            self.spool.remove(name)
         return True
 
-    def _settle(self, reply: Reply, name: str, body: bytes, spooled: bool = False) -> bool:
-        """Note the reply; False when the batch must be sent again."""
+    def _settle(self, reply: Reply, batch: Kept | None) -> bool:
+        """Note the reply; False when the batch, which is on disk where it is None, must be sent again."""
+        now_s = time.monotonic()
         if reply.outcome == LATER:
             self.last_problem = reply.reason
-            wait_s = self._backoff_s * random.uniform(0.5, 1.0)
-            self._retry_at_s = time.monotonic() + max(wait_s, reply.retry_after_s)
+            self._asked_to_wait_until_s = now_s + reply.retry_after_s if reply.retry_after_s else 0.0
+            self._retry_at_s = now_s + max(self._backoff_s * random.uniform(0.5, 1.0), reply.retry_after_s)
             self._backoff_s = min(_BACKOFF_S[1], self._backoff_s * 2)
             return False
         self._backoff_s = _BACKOFF_S[0]
-        self.last_problem = ""
-        if reply.outcome == REFUSED:
-            self.refused += 1
-            self.last_problem = reply.reason
-            if self.spool is not None:
-                if not spooled:
-                    self.spool.put(name, compress(body))
-                self.spool.set_aside(name if spooled else self.spool.file_name(name))
-        return reply.outcome in (ACCEPTED, REFUSED)
-
-
-class DirectoryDelivery:
-    """Leaves every batch as a file in a directory, for `metercast` commands or a later upload."""
-
-    def __init__(self, directory: str, producer: Producer) -> None:
-        self.spool = Spool(directory)
-        self.producer = producer
-        self.folding = Folding()
-        self.refused = 0
-        self.last_problem = ""
-
-    def put(self, rows: list[Row]) -> None:
-        """Write the events as one batch; without room on the disk only their totals are kept, for the next try."""
-        rows = rows + self.folding.take()
-        producer, epoch, sequence = self.producer.next()
-        name = f"{producer}-{epoch}-{sequence:09d}"
-        if not self.spool.put(name, encode(producer, epoch, sequence, rows)):
-            self.producer.sequence -= 1
-            self.last_problem = f"cannot write to {self.spool.directory}"
-            self.folding.add(rows)
-
-    def work(self, until_s: float | None = None) -> bool:  # noqa: ARG002 -- the shape of ServerDelivery.work
-        """Write what could not be written before; True when nothing is left."""
-        if not self.folding.is_empty():
-            self.put([])
-        return self.folding.is_empty()
-
-    def close(self) -> int:
-        """Number of totals that could not be written."""
-        return 0 if self.work() else len(self.folding.take())
+        self.last_problem = reply.reason
+        self.refused.events += reply.rejected_events
+        if reply.outcome == REFUSED and batch is not None:
+            self.refused.add(batch.amounts)
+            if self.spool is not None and self._spool(batch, beyond_limit=True):
+                self.spool.set_aside(self.spool.file_name(batch.name))
+        elif reply.outcome == REFUSED:
+            self.refused.events += 1  # a batch of another run; its rows are in the file set aside
+        return True
 
 
 def _open_spool(settings: Settings) -> Spool | None:
@@ -187,6 +199,6 @@ def _open_spool(settings: Settings) -> Spool | None:
     place = "".join(letter if letter.isalnum() else "_" for letter in settings.to)
     base = settings.spool or os.path.join(os.path.expanduser("~"), ".local", "state", "metercast", "spool")
     try:
-        return Spool(os.path.join(base, place), settings.spool_limit_bytes)
+        return Spool(os.path.join(base, place), settings.spool_limit_bytes, COLUMNS_SUFFIX)
     except OSError:
         return None

@@ -36,7 +36,7 @@ class SelfCost:
         self._engine = engine
         self._converter = converter
         self._user = settings.user
-        self._record_ns, self._call_ns = recording_costs_ns(type(engine))
+        self._costs = {clock: recording_costs_ns(engine, clock) for clock in ("coarse", engine.clock)}
         self._reconciliation = Reconciliation(engine)
         self._calls = engine.calls()
         self._cpu_mark_ns = time.thread_time_ns()
@@ -50,14 +50,17 @@ class SelfCost:
         rows = self._unattributed()
         if not records + calls:
             return rows
-        recording_ns = int(records * self._record_ns + calls * self._call_ns)
-        source = f"calibrated {self._record_ns:.0f} ns x {records} + {self._call_ns:.0f} ns x {calls}"
+        record_ns, call_ns = self._costs.get(self._engine.clock) or self._costs["coarse"]
+        recording_ns = int(records * record_ns + calls * call_ns)
+        source = f"calibrated {record_ns:.0f} ns x {records} + {call_ns:.0f} ns x {calls}"
         rows.append(self._row((self._user, OPERATION, _SELF, DROPPED), shipping_ns, "thread-clock", float(dropped)))
         rows.append(self._row((self._user, OPERATION, _SELF, ""), recording_ns, source))
-        change = self._governor.judge(records, calls, shipping_ns, recording_ns)
-        if change is not None:
-            rows.append(self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, change, 1.0))
-        return rows
+        change = self._governor.judge(records, shipping_ns, recording_ns)
+        return rows if change is None else [*rows, self.change(change)]
+
+    def change(self, text: str) -> Row:
+        """The event of a change in what is recorded."""
+        return self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, text, 1.0)
 
     def _unattributed(self) -> list[Row]:
         rows = []
@@ -68,22 +71,23 @@ class SelfCost:
         return rows
 
     def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, disk: int = 0) -> Row:
-        return self._converter.row(time.time(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
+        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
 
 
-def recording_costs_ns(kind: type[Engine]) -> tuple[float, float]:
+def recording_costs_ns(own: Engine, clock: str) -> tuple[float, float]:
     """CPU ns of a record and of a call that is added to one, measured on an engine of its own in a millisecond."""
-    engine = kind()
-    engine.is_on = True
-    code, clock = CODE["DISK_READ"], time.perf_counter_ns
+    engine = type(own)()
+    usual, engine.clock, engine.is_on = own.clock, clock, True
+    code, elapsed_ns = CODE["DISK_READ"], time.perf_counter_ns
     started_ns = time.thread_time_ns()
     for _ in range(_ROUNDS):
         engine.leave(engine.enter("calibration", "calibration"))
-    record_ns = (time.thread_time_ns() - started_ns) / max(1, engine.pending())
+    record_ns = (time.thread_time_ns() - started_ns) / max(1, len(engine.take(_ROUNDS * 4)))
     execution = engine.enter("calibration", "calibration")
     started_ns = time.thread_time_ns()
     for _ in range(_ROUNDS):
-        engine.after_call(code, clock(), disk=1)
+        engine.after_call(code, elapsed_ns())
     call_ns = (time.thread_time_ns() - started_ns) / _ROUNDS
     engine.leave(execution)
+    engine.clock = usual
     return record_ns, call_ns

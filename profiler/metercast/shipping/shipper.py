@@ -7,12 +7,18 @@ import time
 
 from metercast.ledger import Ledger
 from metercast.shipping.batch import Converter
-from metercast.shipping.delivery import DirectoryDelivery, Producer, ServerDelivery
+from metercast.shipping.control import Control, control_directory
+from metercast.shipping.delivery import ServerDelivery
+from metercast.shipping.directory import DirectoryDelivery
+from metercast.shipping.folding import Amounts
+from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
+from metercast.shipping.status import Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from metercast.engine import Engine
     from metercast.settings import Settings
@@ -20,6 +26,10 @@ if TYPE_CHECKING:
 
 
 _RECORDS_AT_ONCE = 20_000
+_ROWS_AHEAD = 100_000
+"""Rows that may be taken off the ring while the server does not answer; about 30 MB."""
+_GRACE_S = 5.0
+"""What writing the rest to disk may take at the end, after the time for the server is over."""
 
 
 class Shipper:
@@ -35,11 +45,17 @@ class Shipper:
     def _begin(self) -> None:
         self.converter = Converter(self.settings.detail)
         self.delivery = _delivery(self.settings)
+        if self.delivery is not None:
+            self.delivery.while_waiting = self._drain_ahead
         self.events = 0
         self.dropped = 0
-        self.lost = 0
+        self.lost = Amounts()
         self.problem = ""
         self._pending: list[Row] = []
+        self._recorded = 0
+        self._changes: list[str] = []
+        self.status = Status(self)
+        self._control: Control | None = None
         self._wake = threading.Event()
         self._done = threading.Condition()
         self._rounds_wanted = 0
@@ -59,8 +75,17 @@ class Shipper:
     def restart_after_fork(self) -> None:
         """In a forked child: a new producer; what the parent had queued is the parent's to deliver."""
         self.ledger = Ledger()
+        if self._control is not None:
+            self._control.close()
         self._begin()
         self.start()
+
+    def switch(self, is_on: bool, reason: str) -> None:
+        """Pause or resume metering; an event tells of it, which a bill can show."""
+        if self.engine.is_on != is_on:
+            self.engine.is_on = is_on
+            self._changes.append(f"metering {'resumed' if is_on else 'paused'}: {reason}")
+            self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
         """Have everything recorded so far shipped; False if that took longer than the timeout."""
@@ -74,54 +99,95 @@ class Shipper:
         """Ship the rest within the timeout, keep on disk what remains, end the thread."""
         timeout_s = self.settings.timeout_s if timeout_s is None else timeout_s
         self._deadline_s = time.monotonic() + timeout_s
+        if self.delivery is not None:
+            self.delivery.keep_from_s = self._deadline_s
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s + 1.0)
+            self._thread.join(timeout_s + _GRACE_S)
+            if self._thread.is_alive():
+                self.problem = f"not all could be written within {timeout_s + _GRACE_S:g} s"
+                self.lost.events += self.engine.pending() + len(self._pending)
 
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings)
         self.engine.mute()
+        self._guard(self._listen)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
             wanted = self._rounds_wanted
             self._guard(self._round)
+            if self._control is not None:
+                self._guard(self._control.work)
             with self._done:
                 self._rounds_done = max(self._rounds_done, wanted)
                 self._done.notify_all()
         self._guard(self._round)
         self._guard(self._close)
 
+    def _listen(self) -> None:
+        directory = control_directory(self.settings.control)
+        if directory is not None:
+            self._control = Control(directory, self._answer)
+
+    def _answer(self, request: str) -> dict[str, Any]:
+        """What `metercast top`, `pause` and `resume` ask."""
+        if request in ("pause", "resume"):
+            self.switch(request == "resume", f"by `metercast {request}`")
+        elif request != "status":
+            return {"problem": f"{request!r:.50} is unknown; one of status, pause, resume"}
+        return self.status.tell()
+
     def _close(self) -> None:
+        if self._control is not None:
+            self._control.close()
         if self.delivery is not None:
-            self.lost += self.delivery.close()
+            self.delivery.close()
+            self.lost.add(self.delivery.lost)
 
     def _round(self) -> None:
         engine = self.engine
         engine.tick += 1
         if self._intercepts:
             engine.intercept()  # what was loaded without an import
-        recorded, dropped = 0, self.dropped
         left = engine.pending()
         while left > 0:
-            records = engine.take(min(left, _RECORDS_AT_ONCE))
-            left -= len(records)
-            recorded += len(records)
-            self._put(self.converter.rows(records))
+            left -= self._drain(min(left, _RECORDS_AT_ONCE))
+            self._ship_full_batches()
         grown = engine.take_totals()
-        recorded += int(sum(amounts[0] for _, amounts in grown))
+        self._recorded += int(sum(amounts[0] for _, amounts in grown))
         self._put(self.converter.totals(grown))
-        self.dropped = engine.dropped
-        self._put(self.self_cost.rows(recorded, self.dropped - dropped))
+        recorded, self._recorded = self._recorded, 0
+        dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
+        self._put(self.self_cost.rows(recorded, dropped))
+        changes, self._changes = self._changes, []
+        self._put([self.self_cost.change(text) for text in changes])
+        self._ship_full_batches()
         self._guard(self._ship)
+
+    def _drain(self, limit: int) -> int:
+        """Take records off the ring; returns how many."""
+        records = self.engine.take(limit)
+        self._recorded += len(records)
+        self._put(self.converter.rows(records))
+        return len(records)
+
+    def _drain_ahead(self) -> None:
+        """While the server makes the thread wait: keep the ring from running over, as far as memory goes."""
+        room = _ROWS_AHEAD - len(self._pending)
+        if room > 0 and self.engine.pending():
+            self._drain(min(room, _RECORDS_AT_ONCE))
 
     def _put(self, rows: list[Row]) -> None:
         self.events += len(rows)
-        self._pending += rows
         if self.delivery is None:
             self.ledger.add(rows)
-            self._pending = []
+        else:
+            self._pending += rows
+            self.status.add(rows)
+
+    def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
             self._guard(self._ship_batch)
 
@@ -135,10 +201,13 @@ class Shipper:
 
     def _ship_batch(self) -> None:
         rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
-        if self.delivery is not None:
-            self.lost += len(rows)
+        if self.delivery is None:
+            return
+        try:
             self.delivery.put(rows)
-            self.lost -= len(rows)
+        except Exception:
+            self.lost.add(Amounts(rows))
+            raise
 
     def _guard(self, part: Callable[[], None]) -> None:
         """Whatever goes wrong in shipping is counted and told, and is never the program's problem."""

@@ -61,7 +61,7 @@ def test_a_batch_sent_again_is_still_known(data: Path, capsys: pytest.CaptureFix
     """A producer that comes back after weeks with an old batch is not billed twice."""
     _compact(data, capsys)
     log = SqliteEventLog(data / "metercast.db")
-    assert log.append([_first()]) == [Outcome.DUPLICATE]
+    assert [one.outcome for one in log.append([_first()])] == [Outcome.DUPLICATE]
 
 
 def test_a_reader_behind_the_archive_is_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

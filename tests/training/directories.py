@@ -1,0 +1,28 @@
+"""Data directories to train on, as a platform leaves them."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from features.sqlite_log import SqliteEventLog
+from tests.features.events import batch, event
+from tests.serving.engines import caught_up
+
+
+def platform_directory(path: Path, seconds: int = 60) -> Path:
+    """A data directory with windows of two users, one a second, all of them closed."""
+    path.mkdir(parents=True, exist_ok=True)
+    log = SqliteEventLog(path / "metercast.db")
+    began = time.time() - seconds - 30
+    events = [
+        event(0.0, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions")
+        | {"timestamp": began + second}
+        for second in range(seconds)
+        for user in ("ada", "bo")
+    ]
+    log.append([batch(events)])
+    caught_up(log, path / "metercast.db")
+    log.close()
+    return path

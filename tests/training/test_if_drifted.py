@@ -1,0 +1,66 @@
+"""`metercast train --if-drifted` trains where the champion got worse, and leaves it alone where it did not."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.sqlite_log import SqliteEventLog
+from tests.features.events import batch, event
+from tests.serving.engines import caught_up
+from training.commands.train import main as train
+
+CONFIG = """
+experiment: test
+data: {window_s: 1, season: 6, windows: 120, horizon: 6}
+models: [seasonal-naive]
+backtest: {origins: 3}
+promote: true
+certainty: 0
+"""
+USERS = tuple(f"user{number}" for number in range(6))
+
+
+def _usage(directory: Path, began_s: float, seconds: range, phase: float) -> None:
+    """Seconds of a season of six, shifted by a phase, into the directory's log and windows."""
+    random = np.random.default_rng(seconds.start)
+    log = SqliteEventLog(directory / "metercast.db")
+    events = []
+    for second in seconds:
+        for user in USERS:
+            cycles = 1e6 * (1.5 + math.sin(math.pi * (second + phase) / 3)) + 5e4 * random.random()
+            events.append(event(0.0, user, cpuCycles=round(cycles)) | {"timestamp": began_s + second})
+    log.append([batch(events, epoch=seconds.start + 1)])
+    caught_up(log, directory / "metercast.db")
+    log.close()
+
+
+@pytest.mark.parametrize(("phase", "trains"), [(0.0, False), (3.0, True)])
+def test_training_starts_where_accuracy_fell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], phase: float, trains: bool
+) -> None:
+    """The season goes on as it was: nothing to do. It turns over: the champion is replaced."""
+    (tmp_path / "train.yaml").write_text(CONFIG)
+    command = [str(tmp_path / "train.yaml"), "--data", str(tmp_path), "--json", "--if-drifted"]
+    began_s = int(time.time()) // 6 * 6.0 - 300
+    _usage(tmp_path, began_s, range(60), 0.0)
+    assert train(command) == 0
+    first = capsys.readouterr()
+    assert "there is no champion" in first.err
+    assert json.loads(first.out)["champion"]["version"] == "1"
+    _usage(tmp_path, began_s, range(60, 63), 0.0)
+    assert train(command) == 0
+    assert json.loads(capsys.readouterr().out)["drift"]["drift"]["status"] == "waiting"
+    # The season's phase moves on by as much each season: repeating the last one is wrong every time.
+    for season in range(5):
+        _usage(tmp_path, began_s, range(63 + 6 * season, 69 + 6 * season), phase * (season + 1))
+    assert train(command) == 0
+    second = capsys.readouterr()
+    document = json.loads(second.out)
+    assert document["trained"] is trains, second.err
+    assert ("retraining is worth it" in second.err) is trains
