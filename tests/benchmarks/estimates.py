@@ -56,6 +56,12 @@ def main() -> int:
     model = fit_forecaster(args.model, task.panel.until(task.cuts[0]), task.horizon)
     print(json.dumps({"model": args.model, "fit_cpu_s": round(time.process_time() - started, 1)}), flush=True)
     plans = _plans(task.panel, task.cuts[0], task.horizon)
+    to_come = {}
+    for share in SHARES:
+        for cut in task.cuts:
+            seen = cut + _elapsed(share, task.horizon)
+            paths = model.paths(task.panel.until(seen), cut + task.horizon - seen, PATHS, args.seed)
+            to_come[share, cut] = np.maximum(paths, 0.0).sum(axis=2)
     for name, plan in plans.items():
         for share in SHARES:
             rows: dict[str, list[Array]] = {}
@@ -63,8 +69,7 @@ def main() -> int:
             for cut in task.cuts:
                 week = _Week(task.panel, plan, cut, task.horizon, share)
                 actual.append(week.bills)
-                paths = model.paths(task.panel.until(week.seen), week.left, PATHS, args.seed)
-                rows.setdefault(f"metercast {args.model}", []).append(week.ours(np.maximum(paths, 0.0)))
+                rows.setdefault(f"metercast {args.model}", []).append(week.ours(to_come[share, cut]))
                 for baseline, estimate in BASELINES.items():
                     rows.setdefault(baseline, []).append(estimate(week))
             for method, quantiles in rows.items():
@@ -73,12 +78,16 @@ def main() -> int:
     return 0
 
 
+def _elapsed(share: float, horizon: int) -> int:
+    return max(1, round(share * horizon))
+
+
 class _Week:
     """One billing week of all customers under a plan, seen at a share of it; amounts by customer."""
 
     def __init__(self, panel: Panel, plan: Plan, cut: int, horizon: int, share: float) -> None:
         self.panel, self.plan, self.cut, self.horizon = panel, plan, cut, horizon
-        self.elapsed = max(1, round(share * horizon))
+        self.elapsed = _elapsed(share, horizon)
         self.seen, self.left = cut + self.elapsed, horizon - self.elapsed
         self.tenants = sorted(set(panel.tenants))
         self.rows = [[i for i, name in enumerate(panel.tenants) if name == tenant] for tenant in self.tenants]
@@ -93,10 +102,10 @@ class _Week:
         sums = np.nancumsum(self.panel.values[:, start:end], axis=1)
         return self._priced(sums.T)
 
-    def ours(self, paths: Array) -> Array:
-        """Quantiles of the bill of every customer and, last, of all of them: (customers + 1, levels)."""
+    def ours(self, to_come: Array) -> Array:
+        """Quantiles of bills from usage to come (paths, series), of all customers last: (customers + 1, levels)."""
         so_far = np.nansum(self.panel.values[:, self.cut : self.seen], axis=1)
-        bills = self._priced(so_far[None, :] + paths.sum(axis=2))
+        bills = self._priced(so_far[None, :] + to_come)
         return np.quantile(np.column_stack([bills, bills.sum(axis=1)]), LEVELS, axis=0).T
 
     def _priced(self, totals: Array) -> Array:
