@@ -46,6 +46,11 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/service.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
+bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/service.py
+
 bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and acknowledged after fsync
 	$(BIN)/python tests/benchmarks/ingest.py
 
