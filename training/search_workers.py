@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -22,7 +23,13 @@ POLL_S = 0.5
 PATIENCE_S = 30.0
 """So long an interrupted worker may take to tell study and MLflow that its trial was stopped."""
 
-INTERRUPTED, FAILED = 2, 1
+LEFT = 130
+INTERRUPTED = (LEFT, -signal.SIGINT)
+"""Exit codes of a worker that Ctrl-C reached, in its work or before it began."""
+
+
+class WorkerError(RuntimeError):
+    """A process of a search ended by an error."""
 
 
 def run_workers(
@@ -36,7 +43,7 @@ def run_workers(
 ) -> None:
     """Run so many trials in so many processes; ``told`` is called from time to time.
 
-    Raises RuntimeError when a process ended by an error, KeyboardInterrupt when this one was interrupted.
+    Raises WorkerError when a process ended by an error, KeyboardInterrupt when one was interrupted.
     """
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="metercast-tune-") as scratch:
@@ -65,8 +72,10 @@ def _wait(processes: list[SpawnProcess], told: Callable[[], None]) -> None:
         for process in processes:
             process.join(POLL_S / len(processes))
         failed = [process for process in processes if process.exitcode not in (None, 0)]
+        if any(process.exitcode in INTERRUPTED for process in failed):
+            raise KeyboardInterrupt
         if failed:
-            raise RuntimeError(f"a worker of the study ended with code {failed[0].exitcode}; what it said is above")
+            raise WorkerError(f"a worker of the study ended with code {failed[0].exitcode}; what it said is above")
         told()
 
 
@@ -98,4 +107,4 @@ def _work(
         while left.get():
             study.optimize(objective, n_trials=1)
     except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(LEFT) from None

@@ -54,6 +54,9 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("metercast tune: stopped; the same command resumes the study", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        print(f"metercast tune: {error}", file=sys.stderr)
+        return 1
     _show(found, configuration, args)
     return 0
 
