@@ -161,6 +161,8 @@ def _after_stop(leave: Callable[..., Any]) -> Callable[..., Any]:
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
+    if _shipper is not None:
+        _shipper.forget_journal()
     engine.reset_after_fork()
     if _shipper is not None:
         _shipper.restart_after_fork()

@@ -20,6 +20,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
+    (
+        "journal",
+        "METERCAST_JOURNAL",
+        bool,
+        False,
+        "count what a SIGKILL interrupts; batches go to disk first",
+    ),
     ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
@@ -46,6 +53,7 @@ class Settings:
     timeout_s: float
     clock: str
     engine: str
+    journal: bool
     control: str
     off: bool
 

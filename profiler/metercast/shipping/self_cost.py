@@ -12,11 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from metercast.settings import Settings
     from metercast.shipping.batch import Converter, Row
+    from metercast.shipping.journal import Lost
     from metercast.totals import Key
 
 OPERATION = "metercast"
 DROPPED = "dropped_events"
 DETAIL_CHANGES = "detail_changes"
+LOST = "lost_events"
 OUTSIDE = "unattributed"
 """The operation of UNATTRIBUTED events."""
 _SELF, _OUTSIDE = CODE["PROFILER_SELF"], CODE["UNATTRIBUTED"]
@@ -60,6 +62,11 @@ class SelfCost:
         change = self._governor.judge(records, shipping_ns, recording_ns)
         return rows if change is None else [*rows, self.change(change)]
 
+    def lost(self, lost: Lost) -> Row:
+        """The event of what a killed process had recorded, and no batch has."""
+        key = (self._user, OPERATION, _SELF, LOST)
+        return self._row(key, 0, "killed", float(lost.records), time_ns=lost.found_ns)
+
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""
         return self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, text, 1.0)
@@ -72,8 +79,8 @@ class SelfCost:
             rows.append(self._row((self._user, OUTSIDE, _OUTSIDE, meter), cpu_ns, source, disk=disk))
         return rows
 
-    def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, disk: int = 0) -> Row:
-        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
+    def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, disk: int = 0, time_ns: int = 0) -> Row:
+        return self._converter.row(time_ns or time.time_ns(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
 
 
 def recording_costs_ns(own: Engine, clock: str) -> tuple[float, float]:
