@@ -262,6 +262,15 @@ static PyObject *engine_take(Engine *self, PyObject *value) {
     return ring_take(&self->ring, limit, read_clock(CLOCK_MONOTONIC) - elapsed_clock());
 }
 
+static PyObject *engine_take_rows(Engine *self, PyObject *args) {
+    Py_ssize_t limit;
+    long long offset_ns, hz;
+    PyObject *source;
+    if (!PyArg_ParseTuple(args, "nLLU", &limit, &offset_ns, &hz, &source)) return NULL;
+    int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
+    return ring_take_rows(&self->ring, limit, shift_ns, hz, source);
+}
+
 static PyObject *engine_take_totals(Engine *self, PyObject *Py_UNUSED(ignored)) {
     return ring_take_totals(&self->ring);
 }
@@ -370,6 +379,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
     METHOD(take, METH_O),
+    METHOD(take_rows, METH_VARARGS),
     METHOD(take_totals, METH_NOARGS),
     METHOD(calls, METH_NOARGS),
     METHOD(attributed_ns, METH_NOARGS),

@@ -222,6 +222,72 @@ PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns) {
     return list;
 }
 
+#define LOOK_BACK 24
+
+/* Add a record to an earlier one of the same run, type and meter among the last few; 0: there is none. */
+static int fold(Record *records, Py_ssize_t count, const Record *record) {
+    for (Py_ssize_t i = count - 1; i >= 0 && i >= count - LOOK_BACK; i--) {
+        Record *known = &records[i];
+        if (known->execution != record->execution || known->code != record->code || known->meter != record->meter ||
+            known->operation != record->operation || known->user != record->user)
+            continue;
+        known->ended_ns = record->ended_ns;
+        known->cpu_ns += record->cpu_ns;
+        known->memory += record->memory;
+        known->network += record->network;
+        known->disk += record->disk;
+        known->duration_ns += record->duration_ns;
+        known->units += record->units;
+        return 1;
+    }
+    return 0;
+}
+
+static PyObject *row_of(const Record *record, PyObject **texts, int64_t shift_ns, int64_t hz, PyObject *source) {
+    int64_t cycles = (int64_t)((__int128)record->cpu_ns * hz / 1000000000);
+    PyObject *row = PyTuple_New(14);
+    if (row == NULL) return NULL;
+    PyObject *parts[14] = {
+        PyLong_FromLongLong(record->ended_ns + shift_ns), Py_NewRef(texts[record->user]),
+        Py_NewRef(texts[record->operation]), PyLong_FromLong((long)record->code), Py_NewRef(texts[record->meter]),
+        PyLong_FromLongLong(cycles), PyLong_FromLongLong(record->memory), PyLong_FromLongLong(record->network),
+        PyLong_FromLongLong(record->disk), PyFloat_FromDouble((double)record->duration_ns / 1e6),
+        PyFloat_FromDouble(record->units), PyLong_FromLongLong(record->execution),
+        PyLong_FromLongLong(record->parent), Py_NewRef(source)};
+    int is_whole = 1;
+    for (int i = 0; i < 14; i++) {
+        is_whole &= parts[i] != NULL;
+        PyTuple_SET_ITEM(row, i, parts[i]);
+    }
+    if (!is_whole) Py_CLEAR(row);
+    return row;
+}
+
+PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source) {
+    Py_ssize_t size = limit < ring->count ? limit : ring->count, count = 0;
+    Record *records = size > 0 ? malloc(sizeof(Record) * (size_t)size) : NULL;
+    if (size > 0 && records == NULL) return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < size; i++) {
+        Py_ssize_t place = ring->first + i;
+        const Record *record = &ring->records[place >= ring->allocated ? place - ring->allocated : place];
+        if (!fold(records, count, record)) records[count++] = *record;
+    }
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list && i < count; i++) {
+        PyObject *row = row_of(&records[i], ring->names.texts, shift_ns, hz, source);
+        if (row == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, row);
+    }
+    free(records);
+    if (list == NULL) return NULL; /* nothing was taken off */
+    ring->count -= size;
+    ring->first = ring->count == 0 ? 0 : (ring->first + size) % ring->allocated;
+    forget_many_names(ring);
+    return Py_BuildValue("(nN)", size, list);
+}
+
 PyObject *ring_take_totals(Ring *ring) {
     PyObject *list = PyList_New(0), **texts = ring->names.texts;
     for (Py_ssize_t i = 0; list && ring->used && i < ring->places; i++) {

@@ -29,9 +29,10 @@ _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serializ
 class IoCounter:
     """The kernel's count of what one thread reads and writes by system calls; below 0 where /proc does not tell."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("descriptor", "own_bytes")
 
     def __init__(self) -> None:
+        self.own_bytes = 0
         try:
             self.descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -137,19 +138,22 @@ def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callabl
                 counter = local.counter
             except AttributeError:
                 counter = local.counter = IoCounter()
-            descriptor = counter.descriptor
+            descriptor, own_bytes = counter.descriptor, counter.own_bytes
             before = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
+            counter.own_bytes += len(before)
             started_ns = _clock()
             try:
                 return original(*args, **kwargs)
             finally:
-                fields = pread(descriptor, 256, 0).split(None, 4) if descriptor >= 0 else _NOTHING.split()
-                earlier = before.split(None, 4)
+                now = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
+                own_bytes = counter.own_bytes - own_bytes  # the counters were read themselves, by calls inside this too
+                counter.own_bytes += len(now)
+                fields, earlier = now.split(None, 4), before.split(None, 4)
                 written = int(fields[3]) - int(earlier[3])
                 if written:
                     after(_WRITE, started_ns, disk=written)
                     started_ns = _clock()
-                read = int(fields[1]) - int(earlier[1]) - len(before)  # the counters were read themselves
+                read = int(fields[1]) - int(earlier[1]) - own_bytes
                 if read > 0:
                     after(_READ, started_ns, disk=read)
 

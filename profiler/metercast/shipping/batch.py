@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from metercast.engine import Engine
     from metercast.totals import Key, Record
 
     Row = tuple[int, str, str, int, str, int, int, int, int, float, float, int, int, str]
@@ -39,6 +40,14 @@ class Converter:
     def cycles(self, cpu_ns: float) -> int:
         """CPU time in cycles of the nominal frequency."""
         return int(cpu_ns) * self.hz // 1_000_000_000
+
+    def take(self, engine: Engine, limit: int) -> tuple[int, list[Row]]:
+        """Take records off the engine; (how many, their rows). The compiled engine makes rows itself."""
+        if self.detail == PER_EXECUTION and hasattr(engine, "take_rows"):
+            taken: tuple[int, list[Row]] = engine.take_rows(limit, clock.epoch_offset_ns(), self.hz, self.source)
+            return taken
+        records = engine.take(limit)
+        return len(records), self.rows(records)
 
     def rows(self, records: list[Record]) -> list[Row]:
         """The rows of some records, times moved from the elapsed clock to Unix time."""

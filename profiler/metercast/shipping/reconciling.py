@@ -26,9 +26,14 @@ class Reconciliation:
         self._start = self._unexplained()
         self._told = dict.fromkeys((CPU, READ, WRITTEN), 0)
 
-    def grown(self) -> dict[str, int]:
-        """What has become unattributed since the last call: CPU ns, bytes read and written; only what is above zero."""
+    def grown(self, least_cpu_ns: int = 0) -> dict[str, int]:
+        """What has become unattributed since the last call: CPU ns, bytes read and written; only what is above zero.
+
+        Below so much CPU nothing is told yet, and the next call tells it.
+        """
         now, grown = self._unexplained(), {}
+        if now[CPU] - self._start[CPU] - self._told[CPU] < least_cpu_ns:
+            return {}
         for meter, told in self._told.items():
             difference = now[meter] - self._start[meter] - told
             if difference > 0:

@@ -23,6 +23,8 @@ OUTSIDE = "unattributed"
 """The operation of UNATTRIBUTED events."""
 _SELF, _OUTSIDE = CODE["PROFILER_SELF"], CODE["UNATTRIBUTED"]
 _ROUNDS = 200
+_LEAST_ALONE_NS = 1_000_000_000
+"""UNATTRIBUTED CPU that is worth a batch of its own; less waits for other events."""
 
 
 class SelfCost:
@@ -49,9 +51,9 @@ class SelfCost:
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
         now_calls = self._engine.calls()
         calls, self._calls = now_calls - self._calls, now_calls
-        rows = self._unattributed()
         if not records + calls:
-            return rows
+            return self._unattributed(_LEAST_ALONE_NS)
+        rows = self._unattributed()
         record_ns, call_ns = self._costs.get(self._engine.clock) or self._costs["coarse"]
         recording_ns = int(records * record_ns + calls * call_ns)
         source = f"calibrated {record_ns:.0f} ns x {records} + {call_ns:.0f} ns x {calls}"
@@ -69,9 +71,9 @@ class SelfCost:
         """The event of a change in what is recorded."""
         return self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, text, 1.0)
 
-    def _unattributed(self) -> list[Row]:
+    def _unattributed(self, least_cpu_ns: int = 0) -> list[Row]:
         rows = []
-        for meter, amount in self._reconciliation.grown().items():
+        for meter, amount in self._reconciliation.grown(least_cpu_ns).items():
             cpu_ns, disk = (amount, 0) if meter == CPU else (0, amount)
             source = "process-clock" if meter == CPU else "/proc/self/io"
             rows.append(self._row((self._user, OUTSIDE, _OUTSIDE, meter), cpu_ns, source, disk=disk))

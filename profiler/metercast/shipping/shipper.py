@@ -202,11 +202,11 @@ class Shipper:
 
     def _drain(self, limit: int) -> int:
         """Take records off the ring; returns how many."""
-        records = self.engine.take(limit)
-        self._recorded += len(records)
-        self._pending_records += len(records)
-        self._put(self.converter.rows(records))
-        return len(records)
+        count, rows = self.converter.take(self.engine, limit)
+        self._recorded += count
+        self._pending_records += count
+        self._put(rows)
+        return count
 
     def _drain_ahead(self) -> None:
         """While the server makes the thread wait: keep the ring from running over, as far as memory goes."""
