@@ -44,6 +44,7 @@ notebooks: $(SETUP) ## execute the notebooks
 bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/service.py
+	$(BIN)/python tests/benchmarks/shipping.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
 bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and acknowledged after fsync
