@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-ingest chaos bench-api chaos-profiler bench-forecast bench-anomaly screenshots clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -69,6 +69,15 @@ bench-history: $(SETUP) ## month to date and audit over 50 million events of his
 
 screenshots: $(SETUP) ## pictures of the dashboard for docs/, from a run of the demo
 	$(BIN)/python tests/screenshots.py
+
+bench-pricing: $(SETUP) ## rating and priced paths a second, beside plain Decimal and floats
+	$(BIN)/python tests/benchmarks/pricing.py
+
+bench-estimates: $(SETUP) ## estimates of the bill in money beside run rate, last period, regression and ARIMA
+	$(BIN)/python tests/benchmarks/estimates.py
+
+bench-demand: $(SETUP) ## the demand controller, revenue and bills on real load
+	$(BIN)/python tests/benchmarks/demand.py
 
 bench-forecast: $(SETUP) ## backtests of all models on the data beside the project
 	$(BIN)/python tests/benchmarks/forecast.py

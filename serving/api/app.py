@@ -15,17 +15,23 @@ from serving.api import (
     anomalies,
     baselines,
     budgets,
+    customers,
     drift,
     estimates,
     events,
     forecasts,
     health,
+    invoices,
     keys,
     live,
     plans,
+    prices,
     problems,
+    quotes,
+    service_levels,
     spend,
     usage,
+    webhooks,
 )
 from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
@@ -55,6 +61,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
     for module in (usage, baselines, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
+        app.include_router(module.router)
+    for module in (prices, quotes, customers, invoices, service_levels, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

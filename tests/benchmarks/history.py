@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from serving.storage.sqlite_engine_store import SqliteEngineStore
 
 from features.contracts import Batch, LoggedBatch
 from features.database import connect
