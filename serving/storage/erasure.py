@@ -23,6 +23,9 @@ ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCR
 # Every place that holds a user's data: table, and the condition that finds it. A column for a user belongs here.
 _PLACES = (
     ("anomalies", "user_id = :user"),
+    ("anomaly_users", "user_id = :user"),
+    ("planned_events", "user_id = :user"),
+    ("raised_bars", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
     ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
