@@ -44,6 +44,7 @@ notebooks: $(SETUP) ## execute the notebooks
 bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/service.py
+	$(BIN)/python tests/benchmarks/shipping.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
 bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run

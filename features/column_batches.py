@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-from metercast.event import COLUMNS, COLUMNS_MAGIC, KEY_FIELDS, MICRO_OPERATION_TYPES
+from metercast.event import COLUMNS, COLUMNS_MAGIC, MICRO_OPERATION_TYPES, NAME_FIELDS
 from numpy.typing import NDArray
 
 from features.contracts import Batch
@@ -35,7 +34,6 @@ _ARROW_NAMES = {
     "source": "source",
 }
 
-_Key = tuple[str, str, int, str, str]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
 
 
@@ -48,7 +46,7 @@ class _Header(msgspec.Struct, frozen=True):
     epoch: _Count
     sequence: _Count
     rows: _Count
-    keys: list[_Key]
+    names: dict[str, list[str]]
     columns: list[tuple[str, int | float]]
 
 
@@ -69,13 +67,10 @@ def batch_from_columns(
         columns[name], place = _column(body, place, name, kind, base, header.rows)
     if place != len(body):
         raise ValueError(f"{len(body) - place} bytes follow the last column; send the batch as it was made")
-    key_numbers = columns.pop("key")
-    if header.rows and not (key_numbers.min() >= 0 and key_numbers.max() < len(header.keys)):
-        raise ValueError(f"a row has key {key_numbers.max()}, but the header has {len(header.keys)} keys")
-    _check_expansion(header.keys, key_numbers, text_limit_bytes)
-    problems = _problems(header.keys, key_numbers, columns, now_s)
+    _check_names(header, columns, text_limit_bytes)
+    problems = _problems(header, columns, now_s)
     rejected = [Rejection(row, problems[row]) for row in sorted(problems)]
-    rows = _arrow(header, key_numbers, columns)
+    rows = _arrow(header, columns)
     if rejected:
         kept = np.ones(header.rows, dtype=bool)
         kept[list(problems)] = False
@@ -127,28 +122,38 @@ def _wide(stored: NDArray[Any], base: int) -> NDArray[Any]:
     return (stored + np.uint64(base % 2**64)).astype(np.int64)
 
 
-def _check_expansion(keys: Sequence[_Key], numbers: NDArray[Any], limit_bytes: int) -> None:
-    sizes = np.array([sum(len(text.encode(errors="replace")) for text in (*key[:2], *key[3:])) for key in keys] or [0])
-    size = int(sizes[numbers].sum()) if len(numbers) else 0
+def _check_names(header: _Header, columns: dict[str, NDArray[Any]], limit_bytes: int) -> None:
+    """Every row's names are there, and do not become too much text when each row has its own."""
+    if set(header.names) != set(NAME_FIELDS):
+        raise ValueError(f"names of {sorted(header.names)}, not of {', '.join(NAME_FIELDS)}")
+    size = 0
+    for field in NAME_FIELDS:
+        texts, numbers = header.names[field], columns[field]
+        if header.rows and not (numbers.min() >= 0 and numbers.max() < len(texts)):
+            raise ValueError(f"{field}: a row has name {numbers.max()}, but the header has {len(texts)}")
+        sizes = np.array([len(text.encode(errors="replace")) for text in texts] or [0])
+        size += int(sizes[numbers].sum()) if header.rows else 0
     if size > limit_bytes:
         raise TooLargeError(f"names of {size} bytes in one body, at most {limit_bytes}; send smaller batches")
 
 
-def _problems(
-    keys: Sequence[_Key], numbers: NDArray[Any], columns: dict[str, NDArray[Any]], now_s: float
-) -> dict[int, str]:
+def _problems(header: _Header, columns: dict[str, NDArray[Any]], now_s: float) -> dict[int, str]:
     """{row: why it is not taken}; the same rules as those of `features.schema`."""
     found: dict[int, str] = {}
 
     def note(bad: NDArray[np.bool_], reason: str) -> None:
-        for row in np.flatnonzero(bad).tolist():
-            found.setdefault(row, reason)
+        if bad.any():
+            for row in np.flatnonzero(bad).tolist():
+                found.setdefault(row, reason)
 
-    for number, key in enumerate(keys):
-        reason = _key_problem(key)
-        if reason:
-            note(numbers == number, reason)
-    stamp_ns = columns["timestamp"]
+    for field in NAME_FIELDS:
+        for number, text in enumerate(header.names[field]):
+            reason = _name_problem(field, text)
+            if reason:
+                note(columns[field] == number, reason)
+    codes, stamp_ns = columns["microOperationType"], columns["timestamp"]
+    last_code = len(MICRO_OPERATION_TYPES) - 1
+    note((codes < 0) | (codes > last_code), f"microOperationType is unknown; codes are 0 to {last_code}")
     note(stamp_ns > int((now_s + NEWEST_S) * 1e9), f"timestamp is more than {NEWEST_S} s ahead of this clock")
     note(stamp_ns < int((now_s - OLDEST_S) * 1e9), f"timestamp is older than {OLDEST_S // 86_400} days")
     for name in ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes"):
@@ -158,34 +163,31 @@ def _problems(
     return found
 
 
-def _key_problem(key: _Key) -> str:
-    user, operation, code, meter, source = key
-    if not 0 <= code < len(MICRO_OPERATION_TYPES):
-        return f"microOperationType {code} is unknown; 0 to {len(MICRO_OPERATION_TYPES) - 1}"
-    for name, text in (("userID", user), ("operationID", operation), ("meter", meter), ("source", source)):
-        if len(text) > LONGEST_NAME or (not text and name in ("userID", "operationID")):
-            return f"{name} must be a string of 1 to {LONGEST_NAME} characters, not {text!r:.60}"
-        if "|" in text and name != "source":
-            return f"{name} must not contain '|': {text!r:.60}"
-        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            return f"{name} is no valid Unicode: {text!r:.60}"
+def _name_problem(field: str, text: str) -> str:
+    if len(text) > LONGEST_NAME or (not text and field in ("userID", "operationID")):
+        return f"{field} must be a string of 1 to {LONGEST_NAME} characters, not {text!r:.60}"
+    if "|" in text and field != "source":
+        return f"{field} must not contain '|': {text!r:.60}"
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        return f"{field} is no valid Unicode: {text!r:.60}"
     return ""
 
 
-def _arrow(header: _Header, numbers: NDArray[Any], columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
-    arrays: dict[str, pa.Array] = {_ARROW_NAMES[name]: pa.array(values) for name, values in columns.items()}
+_TYPES = pa.array([*MICRO_OPERATION_TYPES, ""], pa.string())  # the last one stands for unknown codes, filtered later
+
+
+def _arrow(header: _Header, columns: dict[str, NDArray[Any]]) -> pa.RecordBatch:
+    arrays: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        if name in NAME_FIELDS:  # rows with names at fault are filtered afterwards
+            texts = [text.encode(errors="replace").decode() for text in header.names[name]]
+            arrays[_ARROW_NAMES[name]] = pa.array(texts, pa.string()).take(pa.array(values))
+        elif name == "microOperationType":
+            codes = np.where((values < 0) | (values >= len(MICRO_OPERATION_TYPES)), len(MICRO_OPERATION_TYPES), values)
+            arrays[_ARROW_NAMES[name]] = _TYPES.take(pa.array(codes))
+        else:
+            arrays[_ARROW_NAMES[name]] = pa.array(values)
     arrays["timestamp"] = arrays["timestamp"].cast(ARROW_SCHEMA.field("timestamp").type)
-    place = pa.array(numbers)
-    for position, name in enumerate(KEY_FIELDS):
-        texts = [_text(key[position]) for key in header.keys]
-        arrays[_ARROW_NAMES[name]] = pa.array(texts, pa.string()).take(place)
     for name in ("producer", "epoch", "sequence"):
         arrays[name] = pa.repeat(pa.scalar(getattr(header, name), ARROW_SCHEMA.field(name).type), header.rows)
     return pa.RecordBatch.from_arrays([arrays[field.name] for field in ARROW_SCHEMA], schema=ARROW_SCHEMA)
-
-
-def _text(value: str | int) -> str:
-    """A name as UTF-8 can hold it; rows whose key is at fault are filtered afterwards."""
-    if isinstance(value, int):
-        return MICRO_OPERATION_TYPES[value] if 0 <= value < len(MICRO_OPERATION_TYPES) else ""
-    return value.encode(errors="replace").decode()

@@ -49,7 +49,15 @@ COLUMNS_MEDIA_TYPE = "application/vnd.metercast.columns"
 """Content type of a batch as columns, which the profiler sends to servers; see `metercast.shipping.columns`."""
 
 COLUMNS_MAGIC = b"MCB1"
-KEY_FIELDS = ("userID", "operationID", "microOperationType", "meter", "source")
-"""What rows of the columnar form share: a row has the number of its key, the header has the keys."""
-COLUMNS = ("key", "timestamp", *RESOURCE_FIELDS, "units", "executionID", "parentExecutionID")
-"""Columns of the columnar form, in their order; timestamps are Unix nanoseconds."""
+NAME_FIELDS = ("userID", "operationID", "meter", "source")
+"""Texts of the columnar form: a row has the number of each, the header has the texts."""
+COLUMNS = (
+    *NAME_FIELDS,
+    "microOperationType",
+    "timestamp",
+    *RESOURCE_FIELDS,
+    "units",
+    "executionID",
+    "parentExecutionID",
+)
+"""Columns of the columnar form, in their order; types are their codes, timestamps Unix nanoseconds."""

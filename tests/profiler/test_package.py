@@ -80,7 +80,18 @@ def test_doctor_reports_as_json(tmp_path):
     checks = {row["check"]: row for row in json.loads(done.stdout)["checks"]}
     assert checks["Python"]["ok"]
     assert checks["thread clock"]["ok"]
+    assert {"engine", "interception", "cycles", "bytes of system calls", "network counters", "spool"} <= set(checks)
+    assert ("libc" in checks["interception"]["detail"]) == (checks["engine"]["detail"] == "compiled")
     assert done.returncode in (0, 3)
+
+
+def test_doctor_tells_of_a_server_that_does_not_answer():
+    """A destination that nobody listens at is to be mended, and the way is named."""
+    env = environment(METERCAST_TO="http://127.0.0.1:1")
+    line = [sys.executable, "-m", "metercast.command", "doctor", "--port", "45124"]
+    done = subprocess.run(line, capture_output=True, text=True, env=env, check=False, timeout=60)
+    assert done.returncode == 3
+    assert "MEND  destination: http://127.0.0.1:1 does not answer" in done.stdout
 
 
 def test_a_local_run_prints_the_dearest_operations(tmp_path):

@@ -10,6 +10,8 @@ import socket
 import sys
 import tempfile
 
+from metercast.commands import machine
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +60,7 @@ def _checks(data: str, port: int) -> Iterator[Check]:
     yield _profiler()
     yield _engine()
     yield from _clocks()
+    yield from machine.checks()
     if importlib.util.find_spec("serving") is None and importlib.util.find_spec("features") is None:
         yield "platform", True, "not installed here; the profiler works without it"
     else:
@@ -81,8 +84,7 @@ def _engine() -> Check:
 
     if not type(engine).__module__.endswith("_engine"):
         return "engine", True, "Python; a C compiler and `pip install --force-reinstall` give the compiled one"
-    where = "libc calls of every library" if engine.intercept() else "Python's own calls: no glibc on Linux here"
-    return "engine", True, f"compiled; intercepts {where}"
+    return "engine", True, "compiled"
 
 
 def _clocks() -> Iterator[Check]:
@@ -92,8 +94,6 @@ def _clocks() -> Iterator[Check]:
     cost_ns = clock.cost_ns(clock.cpu_ns)
     yield "thread clock", cost_ns < 5_000, f"{cost_ns:.0f} ns a reading; above 5000 metering is dear"
     yield "nominal frequency", True, f"{clock.nominal_hz() / 1e6:,.0f} MHz; METERCAST_NOMINAL_MHZ overrides it"
-    found = os.path.exists("/proc/thread-self/io")
-    yield "disk bytes of SQLite", True, "counted by the kernel" if found else "not counted: no /proc/thread-self/io"
 
 
 def _room(room: str) -> Check:

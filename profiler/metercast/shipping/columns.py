@@ -1,10 +1,10 @@
 """The compact form of a batch: columns of fixed width behind a small JSON header, without loss of any field.
 
 Layout: the magic `MCB1`, the header's length (u32), the header (JSON, UTF-8), and the columns' bytes one after another,
-all little-endian. The header has `producer`, `epoch`, `sequence`, `rows`, `keys` (lists of the fields of `KEY_FIELDS`,
-the type as its code) and `columns`: for each of `COLUMNS` a pair (type, base). Types are B, H, I, Q (unsigned integers
-of 1, 2, 4 and 8 bytes), d (float64), and c for a column whose every value is the base, which has no bytes. A value is
-base + what is stored.
+all little-endian. The header has `producer`, `epoch`, `sequence`, `rows`, `names` (for each of `NAME_FIELDS` the texts
+that its column numbers) and `columns`: for each of `COLUMNS` a pair (type, base). Types are B, H, I, Q (unsigned, of 1,
+2, 4 and 8 bytes), d (float64), and c for a column whose every value is the base, which has no bytes. A value is base +
+what is stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from array import array
 from math import isfinite
 
-from metercast.event import COLUMNS_MAGIC
+from metercast.event import COLUMNS_MAGIC, NAME_FIELDS
 from metercast.shipping.batch import wire_name
 
 TYPE_CHECKING = False
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 
     from metercast.shipping.batch import Row
 
+_NAME_PLACES = (1, 2, 4, 13)  # of the fields of NAME_FIELDS in a row
+_DEFAULTS = {"userID": "unknown", "operationID": "unnamed"}
 _WIDTHS = (("B", 8), ("H", 16), ("I", 32), ("Q", 64))
 
 
 def encode_columns(producer: str, epoch: int, sequence: int, rows: list[Row]) -> bytes:
-    """The body of a batch; takes about half the time and a quarter of the bytes of JSON."""
-    keys: dict[tuple[Any, ...], int] = {}
-    numbers = [keys.setdefault((row[1], row[2], row[3], row[4], row[13]), len(keys)) for row in rows]
+    """The body of a batch; about a tenth of the bytes of JSON, and a fifth of the time to read it."""
     turned = list(zip(*rows, strict=True)) or [()] * 14
+    names, numbers = zip(*(_numbered(turned[place]) for place in _NAME_PLACES), strict=True)
     columns = [
-        _integers(numbers),
+        *(_integers(column) for column in numbers),
+        _integers(turned[3]),
         _integers(turned[0]),
         *(_integers(turned[place]) for place in range(5, 9)),
         _floats(turned[9]),
@@ -47,14 +49,20 @@ def encode_columns(producer: str, epoch: int, sequence: int, rows: list[Row]) ->
         "epoch": epoch,
         "sequence": sequence,
         "rows": len(rows),
-        "keys": [
-            (wire_name(user, "unknown"), wire_name(operation, "unnamed"), code, wire_name(meter), wire_name(source))
-            for user, operation, code, meter, source in keys
-        ],
+        "names": {
+            field: [wire_name(text, _DEFAULTS.get(field, "")) for text in texts]
+            for field, texts in zip(NAME_FIELDS, names, strict=True)
+        },
         "columns": [(kind, base) for kind, base, _ in columns],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join((COLUMNS_MAGIC, struct.pack("<I", len(text)), text, *(data for _, _, data in columns)))
+
+
+def _numbered(texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The different texts, and the number of each one's place among them."""
+    known = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return list(known), [known[text] for text in texts]
 
 
 def _integers(values: Sequence[int]) -> tuple[str, int, bytes]:

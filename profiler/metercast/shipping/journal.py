@@ -65,7 +65,8 @@ def count_records(engine: Any, numbers: memoryview | None) -> None:
     if hasattr(engine, "count_into"):
         engine.count_into(numbers)
         return
-    vars(engine).pop("_append", None)
+    for name in ("_append", "_has_room"):
+        vars(engine).pop(name, None)
     if numbers is None:
         return
     append, lock = engine._append, threading.RLock()  # reentrant: a signal handler may record as well
@@ -77,6 +78,7 @@ def count_records(engine: Any, numbers: memoryview | None) -> None:
         append(*record)
 
     engine._append = counting
+    engine._has_room = lambda: False  # so that no record goes past the counting
 
 
 class Lost:
@@ -89,7 +91,7 @@ class Lost:
         self.name, _, epoch = producer.rpartition("-")
         self.epoch = int(epoch)
         self.sequence = numbers[_LAST_SEQUENCE] + 1
-        self.records = numbers[_RECORDED] - numbers[_ACCOUNTED]
+        self.records = max(0, numbers[_RECORDED] - numbers[_ACCOUNTED])
         self.found_ns = numbers[_FOUND_NS]
 
     def forget(self) -> None:

@@ -50,7 +50,7 @@ class SelfCost:
         now_ns = time.thread_time_ns()
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
         now_calls = self._engine.calls()
-        calls, self._calls = now_calls - self._calls, now_calls
+        calls, self._calls = max(0, now_calls - self._calls), now_calls  # a thread that ends may take some along
         if not records + calls:
             return self._unattributed(_LEAST_ALONE_NS)
         rows = self._unattributed()
