@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-ingest chaos bench-api bench-forecast bench-anomaly screenshots clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and ack
 
 chaos: $(SETUP) ## kill server, engine, client and database a thousand times
 	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0
+
+chaos-profiler: $(SETUP) ## the profiler against failing servers and disks, SIGKILL and fork storms, for long
+	METERCAST_CHAOS_SCALE=$${METERCAST_CHAOS_SCALE:-10} $(BIN)/python -m pytest tests/profiler/chaos --timeout=3600
 
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py

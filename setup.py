@@ -1,4 +1,4 @@
-"""Adds the compiled decoder of events, which is optional: without a compiler the platform works all the same, slower."""
+"""Adds the compiled decoder of events, which is optional: without a compiler the platform works the same, slower."""
 
 import sys
 

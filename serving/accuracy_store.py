@@ -42,11 +42,18 @@ class AccuracyStore:
     def add(self, version: str, rows: Iterable[Measured]) -> None:
         """Keep what was measured; measuring again overwrites."""
         given = [(version, row.origin_ns, row.series, row.user, row.loss, row.naive) for row in rows]
-        self._readers.get().executemany(
+        query = (
             "INSERT INTO accuracy VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (version, origin_ns, series) DO UPDATE SET "
-            "user_id = excluded.user_id, loss = excluded.loss, naive = excluded.naive",
-            given,
+            "user_id = excluded.user_id, loss = excluded.loss, naive = excluded.naive"
         )
+        connection = self._readers.get()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(query, given)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
 
     def origins_ns(self, version: str) -> list[int]:
         """Origins of a version that were measured, earliest first."""

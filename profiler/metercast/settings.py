@@ -19,6 +19,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
+    (
+        "journal",
+        "METERCAST_JOURNAL",
+        bool,
+        False,
+        "count what a SIGKILL interrupts; batches go to disk first",
+    ),
     ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
@@ -44,6 +51,7 @@ class Settings:
     interval_s: float
     timeout_s: float
     engine: str
+    journal: bool
     control: str
     off: bool
 

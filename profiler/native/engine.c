@@ -226,6 +226,19 @@ static PyObject *engine_mute(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_NONE;
 }
 
+static PyObject *engine_count_into(Engine *self, PyObject *value) {
+    Py_buffer buffer = {0};
+    if (value != Py_None && PyObject_GetBuffer(value, &buffer, PyBUF_WRITABLE) < 0) return NULL;
+    if (value != Py_None && buffer.len < 8) {
+        PyBuffer_Release(&buffer);
+        PyErr_Format(PyExc_ValueError, "count_into: a writable buffer of 8 bytes or more is wanted, not %R", value);
+        return NULL;
+    }
+    PyBuffer_Release(&self->ring.counted_in);
+    self->ring.counted_in = buffer;
+    Py_RETURN_NONE;
+}
+
 static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignored)) {
     metercast_forget_forked();
     ring_clear(&self->ring);
@@ -345,6 +358,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(checkpoint, METH_NOARGS),
     METHOD(charged, METH_NOARGS),
     METHOD(mute, METH_NOARGS),
+    METHOD(count_into, METH_O),
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
     METHOD(take, METH_O),

@@ -48,6 +48,7 @@ typedef struct {
     Total *totals; /* hash table with open addressing; records == 0: the place is free */
     Py_ssize_t places, used;
     long long dropped;
+    Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
     char is_on, sums_up;
 } Ring;
 

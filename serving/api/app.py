@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from serving import tracing
 from serving.api import (
     anomalies,
+    baselines,
     budgets,
     drift,
     estimates,
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
+    for module in (usage, baselines, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

@@ -11,10 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from metercast.settings import Settings
     from metercast.shipping.batch import Converter, Row
+    from metercast.shipping.journal import Lost
 
 OPERATION = "metercast"
 DROPPED = "dropped_events"
 DETAIL_CHANGES = "detail_changes"
+LOST = "lost_events"
 _SELF = CODE["PROFILER_SELF"]
 _ROUNDS = 200
 
@@ -49,15 +51,22 @@ class SelfCost:
             self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {counted}", 0.0, ""),
         ]
         change = self._governor.judge(records, shipping_ns, recording_ns)
-        return rows if change is None else [*rows, self.change(change)]
+        if change is None:
+            return rows
+        self._record_ns = recording_cost_ns(type(self._engine))  # with the clocks as they are read now
+        return [*rows, self.change(change)]
+
+    def lost(self, lost: Lost) -> Row:
+        """The event of what a killed process had recorded, and no batch has."""
+        return self._row(0, "killed", float(lost.records), LOST, lost.found_ns)
 
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""
         return self._row(0, text, 1.0, DETAIL_CHANGES)
 
-    def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
+    def _row(self, cpu_ns: int, source: str, units: float, meter: str, time_ns: int = 0) -> Row:
         key = (self._user, OPERATION, _SELF, meter)
-        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
+        return self._converter.row(time_ns or time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
 
 
 def recording_cost_ns(kind: type[Engine]) -> float:
