@@ -71,6 +71,9 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
         engine.is_on = True
         engine.default_user = settings.user
         engine.capacity = settings.ring_capacity
+        engine.clock = settings.clock
+        if type(engine) is Engine:
+            engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
         _shipper = Shipper(engine, settings)

@@ -188,6 +188,8 @@ static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize
         started_ns += elapsed_clock() - read_clock(CLOCK_MONOTONIC);
     }
     metercast_charge_call(thread, code, started_ns, sizes[0], sizes[1], sizes[2]);
+    int is_write = code == DISK_WRITE || code == MEMORY_WRITE;
+    thread->moved[is_write] += sizes[0] + sizes[2];
     record_stale(self, thread);
     Py_RETURN_NONE;
 }
@@ -270,6 +272,12 @@ static PyObject *engine_calls(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
 
 static PyObject *engine_attributed_ns(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromLongLong(threads_attributed_ns());
+}
+
+static PyObject *engine_moved(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
+    int64_t moved[2];
+    threads_moved(moved);
+    return Py_BuildValue("(LL)", (long long)moved[0], (long long)moved[1]);
 }
 
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
@@ -365,6 +373,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(take_totals, METH_NOARGS),
     METHOD(calls, METH_NOARGS),
     METHOD(attributed_ns, METH_NOARGS),
+    METHOD(moved, METH_NOARGS),
     METHOD(intercept, METH_NOARGS),
     {NULL, NULL, 0, NULL},
 };
