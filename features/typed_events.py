@@ -16,6 +16,7 @@ import pyarrow as pa
 from metercast.event import FIELDS, MICRO_OPERATION_TYPES, RESOURCE_FIELDS
 from numpy.typing import NDArray
 
+from features.compiled_events import batch_from_array, batch_from_own_form
 from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NAMES_WITHOUT_BAR, NEWEST_S, OLDEST_S
 
@@ -68,6 +69,9 @@ _LIST = msgspec.json.Decoder(list[_Event])
 
 def batch_from_json(body: bytes, now_s: float) -> Batch | None:
     """The profiler's own form as a batch, or None where any part of it is not plainly good."""
+    compiled = batch_from_own_form(body, now_s)
+    if compiled is not None:
+        return compiled
     try:
         document = _BODY.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -77,6 +81,9 @@ def batch_from_json(body: bytes, now_s: float) -> Batch | None:
 
 def batch_from_list(body: bytes, key: tuple[str, int, int], now_s: float) -> Batch | None:
     """A JSON array of events as a batch under ``key``, or None where any part of it is not plainly good."""
+    compiled = batch_from_array(body, key, now_s)
+    if compiled is not None:
+        return compiled
     try:
         events = _LIST.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

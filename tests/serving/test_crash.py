@@ -57,7 +57,7 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, kind: str, request: pytes
         if victim == "client":
             chance.choice(clients).kill_and_start()
         elif victim == "database" and database is not None:
-            database.restart()
+            database.restart(is_kill=KILLS >= 10)
         else:
             server.kill()
             if victim == "torn":  # a frame that was being written when it stopped

@@ -75,7 +75,7 @@ def test_two_servers_share_one_database(url: str, tmp_path: Path) -> None:
     assert log_main(["verify", *words]) == log_main(["replay", *words]) == 0
 
 
-def test_a_killed_database_server_loses_nothing(url: str, tmp_path: Path, postgresql_server: Server) -> None:
+def test_a_database_server_that_restarts_loses_nothing(url: str, tmp_path: Path, postgresql_server: Server) -> None:
     """While it is away events are refused with 503 and Retry-After; afterwards both sides go on, and sums are right."""
     with TestClient(create_app(_settings(url, tmp_path))) as client:
         assert _send(client, "a", 1)["status"] == 202

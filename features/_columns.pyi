@@ -1,0 +1,3 @@
+def decode(
+    body: bytes, start: int, table: tuple[tuple[str, str, bool, bool], ...], longest: int, allowed: tuple[str, ...], /
+) -> tuple[int, int, list[bytes | tuple[bytes, bytes]]] | None: ...

@@ -1,0 +1,13 @@
+"""Adds the compiled decoder of events, which is optional: without a compiler the platform works the same, slower."""
+
+import sys
+
+from setuptools import Extension, setup
+
+FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
+
+setup(
+    ext_modules=[
+        Extension("features._columns", ["features/native/columns.c"], extra_compile_args=FLAGS, optional=True),
+    ]
+)
