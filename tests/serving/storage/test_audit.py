@@ -16,7 +16,7 @@ from features.window_rows import WindowRows
 from features.windows import RESOURCES
 from serving.commands.audit import main
 from serving.commands.log import main as log_main
-from serving.estimate_service import month_ns
+from serving.periods import month_ns
 from serving.storage.history import History
 from serving.storage.window_table import shard_of
 from tests.features.events import NOW_S, batch, event
