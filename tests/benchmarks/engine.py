@@ -167,16 +167,17 @@ class FileLog:
 
 def polars_windows(directory: Path, limit: int) -> dict[str, Any]:
     """Windows of the same lengths and nothing else: no state, no baselines, nothing written."""
-    from features.windows import aggregate, empty, merge
+    from features.windows import aggregate, merge
 
-    kept, spent, events = {window_s: empty() for window_s in WINDOWS_S}, Spent(), 0
+    spent, events, parts = Spent(), 0, []
     for rows in itertools.islice(steps(directory), limit):
         events += sum(batch.num_rows for batch in rows)
         with spent:
-            base = aggregate(pl.DataFrame(pl.from_arrow(pa.Table.from_batches(rows))), WINDOWS_S[0] * SECOND_NS)
-            for window_s in WINDOWS_S:
-                kept[window_s] = merge(pl.concat([kept[window_s], base]), window_s * SECOND_NS)
-    return {"events": events, "cpu_s": spent.cpu_s, "windows": [frame.height for frame in kept.values()]}
+            frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(rows)))
+            parts.append(aggregate(frame, WINDOWS_S[0] * SECOND_NS))
+    with spent:
+        counts = [merge(pl.concat(parts), window_s * SECOND_NS).height for window_s in WINDOWS_S]
+    return {"events": events, "cpu_s": spent.cpu_s, "windows": counts}
 
 
 def duckdb_windows(directory: Path, limit: int) -> dict[str, Any]:
