@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Values of shape (series, windows); NaN is missing. Window k ends before ``start_ns + (k + 1) * window_ns``."""
+    """Values of shape (series, windows); NaN is missing. Window k ends before ``start_ns + (k + 1) * window_ns``.
+
+    ``planned`` (kinds, windows and beyond) says how much of each kind of planned event there is in a window, as a
+    release or a sale: it is known ahead, so `until` keeps all of it.
+    """
 
     series: tuple[str, ...]
     tenants: tuple[str, ...]
@@ -21,6 +25,7 @@ class Panel:
     start_ns: int
     window_ns: int
     season: int
+    planned: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check that names and values agree; raises ValueError naming the sizes."""
@@ -30,6 +35,8 @@ class Panel:
                 f"a panel of {len(self.series)} series, {len(self.tenants)} tenants and {len(self.resources)} "
                 f"resources needs values of shape (series, windows), not {self.values.shape}"
             )
+        if self.planned is not None and (self.planned.ndim != 2 or not np.isfinite(self.planned).all()):
+            raise ValueError("planned events need finite numbers of shape (kinds, windows and beyond); use 0 for none")
 
     @property
     def windows(self) -> int:

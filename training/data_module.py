@@ -18,7 +18,7 @@ from models.panel import Panel
 from training.checks import Holdout
 from training.mapped_panel import map_panel
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 class RandomPieces(IterableDataset[Batch]):
@@ -103,4 +103,4 @@ class PanelDataModule(L.LightningDataModule):
 
 def _batch(panel: Panel, rows: Any, cuts: Any, shape: Shape) -> Batch:
     piece = examples(panel, rows, cuts, shape)
-    return piece.context, piece.steps, piece.target, piece.weight
+    return *piece.inputs, piece.target, piece.weight

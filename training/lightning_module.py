@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from training.checks import HOLDOUT_LOSS
 
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 class ForecastModule(L.LightningModule):
-    """Trains a network that maps (context, steps) to quantiles, on batches of (context, steps, target, weight)."""
+    """Trains a network on batches of its inputs, the target and the weight of every target."""
 
     def __init__(self, network: nn.Module, loss: Loss, learning_rate: float, steps: int) -> None:
         super().__init__()
@@ -43,5 +43,5 @@ class ForecastModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _loss(self, batch: Batch) -> Tensor:
-        context, steps, target, weight = batch
-        return self.loss(self.network(context, steps), target, weight)
+        *inputs, target, weight = batch
+        return self.loss(self.network(*inputs), target, weight)

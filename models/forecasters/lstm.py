@@ -1,4 +1,8 @@
-"""LSTM: one network for all series, direct quantiles of every step, errors as dependent as they were in the past."""
+"""LSTM: one network for all series, direct quantiles of every step, errors as dependent as they were in the past.
+
+The network is not shown the last two seasons of what it is fitted to, so that the errors it makes there are honest:
+an ensemble weighs it by them.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,16 @@ from numpy.typing import NDArray
 from models.contracts import LEVELS, Forecast, State
 from models.dependence import Dependence, estimate, sample_levels, scores
 from models.forecasters.lstm_data import Shape, examples
-from models.forecasters.lstm_network import LstmNetwork
+from models.forecasters.lstm_network import LstmNetwork, with_tails
+from models.labels import vocabulary
 from models.panel import Panel
 from models.quantiles import empirical, tidy, value_at
 
 Array = NDArray[np.float64]
 PATHS = 400
 ORIGINS = 4
+UNSEEN = 2
+"""So many seasons at the end are not learnt from, or a sixth of a panel that is short."""
 
 Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
 """Fits a network in place to a panel."""
@@ -59,10 +66,11 @@ class Lstm:
         if self._trainer is None:
             raise NotTrainedError("the LSTM has no trainer; train it with `metercast train` and load its bundle")
         config = replace(self._config, batch_size=batch_for(panel, self._config.batch_size))
-        shape = shape_for(panel, horizon, config)
+        learnt = panel.until(panel.windows - min(UNSEEN * panel.season, panel.windows // 6))
+        shape = shape_for(learnt, horizon, config)
         torch.manual_seed(config.seed)
-        network = LstmNetwork(shape.context, shape.patch, config.hidden, config.layers)
-        self._trainer(network, panel, shape, config)
+        network = _network(shape, config)
+        self._trainer(network, learnt, shape, config)
         self._network, self._shape = network.eval(), shape
         self._dependence = self._measured(panel, shape)
         return self
@@ -82,7 +90,7 @@ class Lstm:
             return None
         rows = np.arange(len(panel.series))
         batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-        mean = network(batch.context, batch.steps)[1].double().numpy()
+        mean = network(*batch.inputs).mean.double().numpy()
         return tidy((mean * batch.scale + batch.level) * horizon)
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
@@ -108,8 +116,9 @@ class Lstm:
         """The model that `state` described."""
         document: Mapping[str, Any] = state.document
         model = cls(LstmConfig(**document["config"]))
-        shape = model._shape = Shape(**document["shape"])
-        network = LstmNetwork(shape.context, shape.patch, model._config.hidden, model._config.layers)
+        labels = tuple(tuple(field) for field in document["shape"]["labels"])
+        shape = model._shape = Shape(**{**document["shape"], "labels": labels})
+        network = _network(shape, model._config)
         network.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in state.arrays.items()})
         model._network = network.eval()
         model._dependence = Dependence(**document["dependence"])
@@ -125,10 +134,7 @@ class Lstm:
         parts: list[Array] = []
         values, done = panel.values, 0
         while done < horizon:
-            seen = Panel(
-                panel.series, panel.tenants, panel.resources, values, panel.start_ns, panel.window_ns, panel.season
-            )
-            block = self._block(seen, shape)
+            block = self._block(replace(panel, values=values), shape)
             parts.append(block)
             values = np.concatenate([values, block[:, :, LEVELS.index(0.5)]], axis=1)
             done += shape.horizon
@@ -139,7 +145,7 @@ class Lstm:
         network, _ = self._trained()
         rows = np.arange(len(panel.series))
         batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-        out = network(batch.context, batch.steps)[0].double().numpy()
+        out = with_tails(network(*batch.inputs)).double().numpy()
         return tidy(out * batch.scale[:, :, None] + batch.level[:, :, None])
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:
@@ -164,7 +170,13 @@ def shape_for(panel: Panel, horizon: int, config: LstmConfig) -> Shape:
     reach = max(1, min(horizon, panel.windows // 2))
     patch = max(1, season // 6) if season >= 6 else 1
     longest = max(patch, min(config.context_seasons * season, panel.windows // 2))
-    return Shape(longest // patch * patch, reach, patch, season)
+    planned = 0 if panel.planned is None else len(panel.planned)
+    return Shape(longest // patch * patch, reach, patch, season, vocabulary(panel), planned)
+
+
+def _network(shape: Shape, config: LstmConfig) -> LstmNetwork:
+    sizes = tuple(len(field) for field in shape.labels)
+    return LstmNetwork(shape.patch, config.hidden, config.layers, sizes, shape.planned)
 
 
 def batch_for(panel: Panel, largest: int) -> int:

@@ -1,8 +1,9 @@
-"""Markov: chains over quantile bins (last window, same window last season, phase), and a regime of standing still.
+"""Markov: chains over quantile bins (last window, same window last season, phase), and regimes of standing still.
 
 A series that stands exactly still, as one that is switched off does, goes on standing still with a probability learnt
-from how long it has stood so: a semi-Markov regime beside the chains. Counts of one series are shrunk to those of all,
-so a new series starts from what the others do, and nothing needs training.
+from how long it has stood so, and one that has just woken up stays awake with a probability learnt from both spells:
+semi-Markov regimes beside the chains. Counts of one series are shrunk to those of all, so a new series starts from
+what the others do, and nothing needs training.
 """
 
 from __future__ import annotations
@@ -26,26 +27,30 @@ from models.forecasters.markov_states import (
     span_of,
     standing,
 )
+from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
 from models.quantiles import empirical, tidy, value_at
+from models.regimes import with_regime
 
 Array = NDArray[np.float64]
 PATHS = 400
 SHRINKAGE = 10.0
 """The pooled counts weigh as much as so many windows of the series itself."""
 
+_COUNTS = ("last", "seasonal", "weights", "staying")
 ORIGINS = 4
 """Past origins at which the dependence of errors is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """What all series say: transitions, weights of the three experts, and the chance to go on standing still."""
+    """What all series say: transitions, weights of the three experts, the chance to go on standing still, wakings."""
 
     last: Array
     seasonal: Array
     weights: Array
     staying: Array
+    wakings: Wakings
 
 
 class Markov:
@@ -84,6 +89,12 @@ class Markov:
         """Chance that each series still stands at every step (series, horizon), and the value it stands at (series)."""
         return _still(panel.values, self._pooled if self._pooled is not None else _pool(panel), horizon)
 
+    def with_regimes(self, panel: Panel, steps: Array) -> Array:
+        """Any model's quantiles (series, horizon, levels) with standing still and waking up laid over them."""
+        pooled = self._pooled if self._pooled is not None else _pool(panel)
+        held = with_regime(steps, *_still(panel.values, pooled, steps.shape[1]))
+        return with_onset(held, panel.values, panel.season, pooled.wakings)
+
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
         return self._sample(self._steps(panel, horizon), panel, count, seed)
@@ -101,7 +112,7 @@ class Markov:
             "weights": pooled.weights,
             "staying": pooled.staying,
         }
-        return State(document, arrays)
+        return State(document, arrays | pooled.wakings.arrays())
 
     @classmethod
     def restore(cls, state: State) -> Self:
@@ -109,7 +120,8 @@ class Markov:
         model = cls()
         model._dependence = Dependence(**{key: float(state.document[key]) for key in ("level", "memory", "common")})
         if state.arrays:
-            model._pooled = Pooled(**{key: np.asarray(value, dtype=np.float64) for key, value in state.arrays.items()})
+            known = {key: np.asarray(state.arrays[key], dtype=np.float64) for key in _COUNTS}
+            model._pooled = Pooled(**known, wakings=Wakings.of(state.arrays))
         return model
 
     def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
@@ -121,7 +133,8 @@ class Markov:
         bins = binned(panel.values)
         moving = _moving(panel, bins, pooled, horizon)
         still, value = _still(panel.values, pooled, horizon)
-        return _mixed(bins.points, moving, still, value)
+        steps = _mixed(bins.points, moving, still, value)
+        return with_onset(steps, panel.values, panel.season, pooled.wakings)
 
 
 def _phases(panel: Panel, first: int, count: int) -> NDArray[np.int64]:
@@ -135,7 +148,8 @@ def _pool(panel: Panel) -> Pooled:
     season = min(panel.season, max(1, states.shape[1] - 1))
     last = _normal(pair_counts(states[:, :-1], states[:, 1:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
     seasonal = _normal(pair_counts(states[:, :-season], states[:, season:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
-    return Pooled(last, seasonal, _weights(states, panel, last, seasonal, season), _staying(panel.values))
+    weights = _weights(states, panel, last, seasonal, season)
+    return Pooled(last, seasonal, weights, _staying(panel.values), count_wakings(panel.values, panel.season))
 
 
 def _weights(states: NDArray[np.int64], panel: Panel, last: Array, seasonal: Array, season: int) -> Array:

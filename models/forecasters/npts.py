@@ -15,14 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
+from models.contracts import LEVELS, State
+from models.dependence import Dependence
+from models.forecasters.quantile_model import QuantileModel
 from models.panel import Panel
-from models.quantiles import tidy, value_at
+from models.quantiles import tidy
 
 Array = NDArray[np.float64]
 DAY_NS = 86_400 * 1_000_000_000
-ORIGINS = 4
+BINS = 64
+ROWS = 128
+"""So many series at a time, so that what is computed stays in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,53 +40,21 @@ class NptsConfig:
     seasons: int = 21
 
 
-class Npts:
+class Npts(QuantileModel):
     """Weighted quantiles of each series' own past; see the module's docstring."""
 
     name: ClassVar[str] = "npts"
 
     def __init__(self, config: NptsConfig | None = None) -> None:
+        super().__init__()
         self._config = config or NptsConfig()
-        self._dependence = Dependence()
-
-    def fit(self, panel: Panel, horizon: int) -> Self:
-        """Estimate the dependence of errors at the last origins; returns itself."""
-        found = []
-        reach = max(1, min(horizon, panel.windows // (ORIGINS + 2)))
-        for back in range(ORIGINS, 0, -1):
-            cut = panel.windows - back * reach
-            if cut >= 2:
-                found.append(scores(panel.values[:, cut : cut + reach], self.quantiles(panel.until(cut), reach)))
-        if found:
-            self._dependence = estimate(np.stack(found), panel.tenants)
-        return self
-
-    def forecast(self, panel: Panel, horizon: int) -> Forecast:
-        """Quantiles of the next windows and of their sum."""
-        steps = self.quantiles(panel, horizon)
-        return Forecast(LEVELS, steps, total_quantiles(steps, self._dependence))
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone: (series, horizon, levels)."""
         past = panel.values[:, -self._config.seasons * panel.season :]
-        order = np.argsort(past, axis=1, kind="stable")  # missing values come last
-        ranked = np.take_along_axis(past, order, axis=1)
-        ranks, known = torch.as_tensor(order), torch.as_tensor(np.isfinite(ranked), dtype=torch.float32)
-        filled = np.nan_to_num(ranked)
-        last = np.maximum(known.sum(dim=1).numpy().astype(np.int64) - 1, 0)[:, None]
-        out = np.empty((len(past), horizon, len(LEVELS)))
-        made: dict[bytes, Array] = {}
-        for step, weights in enumerate(self._weights(panel, past.shape[1], horizon)):
-            key = weights.tobytes()
-            if key not in made:
-                made[key] = _weighted(filled, torch.as_tensor(weights)[ranks] * known, last)
-            out[:, step] = made[key]
-        return tidy(out)
-
-    def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
-        """Sample futures of shape (count, series, horizon)."""
-        levels = sample_levels(self._dependence, panel.tenants, horizon, count, seed)
-        return value_at(self.quantiles(panel, horizon), levels)
+        weights, place = np.unique(self._weights(panel, past.shape[1], horizon), axis=0, return_inverse=True)
+        parts = [_weighted(past[first : first + ROWS], weights) for first in range(0, len(past), ROWS)]
+        return tidy(np.concatenate(parts)[:, place.reshape(-1)])
 
     def state(self) -> State:
         """The setting and the dependence."""
@@ -114,17 +85,48 @@ class Npts:
         return np.asarray(weights, dtype=np.float32)
 
 
-def _weighted(ranked: Array, mass: torch.Tensor, last: NDArray[np.int64]) -> Array:
-    """Weighted quantiles (series, levels) of ranked values; each value sits in the middle of its own share."""
-    total = torch.cumsum(mass, dim=1)
-    middle = (total - mass / 2) / total[:, -1:].clamp(min=1e-30)
-    levels = torch.tensor(LEVELS, dtype=torch.float32).expand(len(ranked), -1).contiguous()
+def _weighted(past: Array, weights: NDArray[np.float32]) -> Array:
+    """Weighted quantiles (series, kinds, levels) of the past (series, width) by weights (kinds, width).
+
+    Values are gathered in bins of about equal count first, each at the mean of its values: the weights of a bin are
+    one product of matrices, where sorting by value would take one pass for every kind of weights.
+    """
+    bins, points = _binned(past)
+    one_of = torch.nn.functional.one_hot(torch.as_tensor(bins), BINS + 1)[:, :, :BINS].to(torch.float32)
+    mass = torch.matmul(torch.as_tensor(weights), one_of)
+    middle = (mass.cumsum(dim=2) - mass / 2) / mass.sum(dim=2, keepdim=True).clamp(min=1e-30)
+    levels = torch.tensor(LEVELS, dtype=torch.float32).expand(*mass.shape[:2], -1).contiguous()
     above = torch.searchsorted(middle, levels)
-    upper = np.minimum(above.numpy(), last)
-    lower = np.maximum(np.minimum(above.numpy() - 1, last), 0)
-    shares = middle.numpy()
-    low, high = np.take_along_axis(shares, lower, axis=1), np.take_along_axis(shares, upper, axis=1)
-    gap = high - low
-    part = np.where(gap > 0, (levels.numpy() - low) / np.where(gap > 0, gap, 1.0), 0.0)
-    values = np.take_along_axis(ranked, lower, axis=1), np.take_along_axis(ranked, upper, axis=1)
-    return np.asarray(values[0] + np.clip(part, 0.0, 1.0) * (values[1] - values[0]), dtype=np.float64)
+    high, low = above.clamp(max=BINS - 1), (above - 1).clamp(min=0)
+    values = torch.as_tensor(points, dtype=torch.float64)[:, None, :].expand(-1, mass.shape[1], -1)
+    before, after = middle.gather(2, low), middle.gather(2, high)
+    part = ((levels - before) / (after - before).clamp(min=1e-12)).clamp(0, 1).to(torch.float64)
+    part = torch.where(high > low, part, 0.0)
+    bottom = values.gather(2, low)
+    return np.asarray((bottom + part * (values.gather(2, high) - bottom)).numpy(), dtype=np.float64)
+
+
+def _binned(past: Array) -> tuple[NDArray[np.int64], Array]:
+    """Bin of every value (series, width), `BINS` where it is missing, and rising means of the bins (series, BINS).
+
+    Equal values share a bin; a bin without values has the mean of the one before, or of the first that has some.
+    """
+    series, width = past.shape
+    order = np.argsort(past, axis=1, kind="stable")  # missing values come last
+    ranked = np.take_along_axis(past, order, axis=1)
+    known = np.isfinite(ranked)
+    count = known.sum(axis=1, keepdims=True)
+    new = np.concatenate([np.ones((series, 1), dtype=bool), ranked[:, 1:] != ranked[:, :-1]], axis=1)
+    first = np.maximum.accumulate(np.where(new, np.arange(width), 0), axis=1)
+    ranked_bin = np.where(known, first * BINS // np.maximum(count, 1), BINS)
+    flat = (np.arange(series)[:, None] * (BINS + 1) + ranked_bin).reshape(-1)
+    size = series * (BINS + 1)
+    filled = np.bincount(flat, minlength=size).reshape(series, BINS + 1)[:, :BINS]
+    sums = np.bincount(flat, np.where(known, ranked, 0.0).reshape(-1), size).reshape(series, BINS + 1)[:, :BINS]
+    there = np.where(filled > 0, np.arange(BINS), -1)
+    source = np.maximum.accumulate(there, axis=1)
+    source = np.where(source >= 0, source, np.argmax(filled > 0, axis=1)[:, None])
+    points = np.take_along_axis(sums / np.maximum(filled, 1), source, axis=1)
+    bins = np.empty((series, width), dtype=np.int64)
+    np.put_along_axis(bins, order, ranked_bin, axis=1)
+    return bins, points

@@ -9,11 +9,13 @@ from models.forecasters.lstm import Lstm
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts
 from models.forecasters.seasonal_naive import SeasonalNaive
+from models.forecasters.smoothing import Smoothing
 
 FORECASTERS: dict[str, type[Forecaster]] = {
     "seasonal-naive": SeasonalNaive,
     "markov": Markov,
     "npts": Npts,
+    "smoothing": Smoothing,
     "lstm": Lstm,
     "ensemble": Ensemble,
     **({"auto-ets": auto_ets.AutoEts} if auto_ets.IS_INSTALLED else {}),

@@ -71,6 +71,9 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
         engine.is_on = True
         engine.default_user = settings.user
         engine.capacity = settings.ring_capacity
+        engine.clock = settings.clock
+        if type(engine) is Engine:
+            engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
         _shipper = Shipper(engine, settings)
@@ -158,6 +161,8 @@ def _after_stop(leave: Callable[..., Any]) -> Callable[..., Any]:
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
+    if _shipper is not None:
+        _shipper.forget_journal()
     engine.reset_after_fork()
     if _shipper is not None:
         _shipper.restart_after_fork()

@@ -15,18 +15,24 @@ from serving.api import (
     anomalies,
     baselines,
     budgets,
+    customers,
     drift,
     estimates,
     events,
     forecasts,
     health,
+    invoices,
     keys,
     live,
     planned_events,
     plans,
+    prices,
     problems,
+    quotes,
+    service_levels,
     spend,
     usage,
+    webhooks,
 )
 from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
@@ -71,6 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
     for module in _RESOURCES:
+        app.include_router(module.router)
+    for module in (prices, quotes, customers, invoices, service_levels, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

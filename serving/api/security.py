@@ -69,6 +69,12 @@ def visible_user(principal: Principal, platform: Platform, user: str | None) -> 
     return user
 
 
+def vendor_only(principal: Principal) -> None:
+    """Raises a 403 problem for a tenant's key."""
+    if not principal.vendor:
+        raise ProblemError(403, "this is about all tenants; a vendor's key is needed")
+
+
 def _take_turn(request: Request, platform: Platform, principal: Principal) -> None:
     """Count one request; raises 429 when there were too many of this key."""
     allowance = platform.limiter.take(principal.key_id)

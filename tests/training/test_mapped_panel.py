@@ -85,7 +85,7 @@ def test_batches_come_straight_from_a_frame(tmp_path: Path) -> None:
     data = PanelDataModule.from_frame(frame.lazy(), HOUR_NS, 12, 6, tmp_path / "values.npy")
     assert is_mapped(data.panel)
     assert data.panel.values.shape == (series, windows)
-    context, steps, target, weight = next(iter(data.train_dataloader()))
+    context, steps, _traits, _codes, target, weight = next(iter(data.train_dataloader()))
     assert len(context) == len(steps) == 256
     assert target.shape == weight.shape == (256, 6)
 

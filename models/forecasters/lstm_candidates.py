@@ -1,0 +1,81 @@
+"""Plain guesses for every step to come, which the LSTM weighs and corrects: seasons, weeks, levels of several lengths.
+
+A network that must only say which guess to trust, and by how much to miss it, learns from little data; all guesses
+follow the series' own scale, so none depends on its size.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+WEEK = 7
+"""Seasons in the longer cycle; days, where a season is one."""
+
+
+def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Array, Array]:
+    """Guesses (batch, horizon, CANDIDATES) and the spread over seasons at each phase (batch, horizon).
+
+    ``past`` (batch, windows) ends at the cut, is normalised, and has NaN for what is missing. In order: last season;
+    mean and median over the context's seasons; a week ago; mean over weeks; last value; mean of the last sixth of a
+    season; mean of the last season; median of the context; mean over all seasons at the phase; mean of all.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # slices without any known value
+        near = past[:, -context:]
+        phase = np.arange(horizon) % season
+        middle = _known(np.nanmedian(near, axis=1), 0.0)[:, None]
+        whole = _known(np.nanmean(past, axis=1), 0.0)[:, None]
+        seasons = _folded(near, season)
+        mean = _known(np.nanmean(seasons, axis=1), middle)[:, phase]
+        spread = _known(np.nanstd(seasons, axis=1), 1.0)[:, phase]
+        weeks = _weeks(past, season, horizon)
+        level = _known(np.nanmean(near[:, -season:], axis=1)[:, None], middle)
+        flat = [
+            _last(near)[:, None],
+            _known(np.nanmean(near[:, -max(1, season // 6) :], axis=1)[:, None], level),
+            level,
+            middle,
+        ]
+        guesses = [
+            _known(seasons[:, -1][:, phase], mean),
+            mean,
+            _known(np.nanmedian(seasons, axis=1)[:, phase], mean),
+            _known(weeks[0], mean),
+            _known(np.nanmean(weeks, axis=0), mean),
+            *(np.broadcast_to(one, mean.shape) for one in flat),
+            _known(np.nanmean(_folded(past, season), axis=1)[:, phase], mean),
+            np.broadcast_to(whole, mean.shape),
+        ]
+    return np.stack(guesses, axis=2), spread
+
+
+def _folded(values: Array, season: int) -> Array:
+    """The last whole seasons (batch, seasons, season), a part of one where there is no whole; phase 0 is next."""
+    whole = values.shape[1] // season
+    if whole == 0:
+        gap = np.full((len(values), season - values.shape[1]), np.nan)
+        return np.concatenate([gap, values], axis=1)[:, None, :]
+    return values[:, values.shape[1] - whole * season :].reshape(len(values), whole, season)
+
+
+def _weeks(past: Array, season: int, horizon: int) -> Array:
+    """The same window one, two and three weeks before (3, batch, horizon); the last known week repeats."""
+    week, width = WEEK * season, past.shape[1]
+    ahead = np.arange(horizon)
+    first = width + ahead - week * ((ahead + week) // week)
+    place = first[None, :] - week * np.arange(3)[:, None]
+    return np.where(place[:, None, :] >= 0, past[:, np.maximum(place, 0)].transpose(1, 0, 2), np.nan)
+
+
+def _last(values: Array) -> Array:
+    """The last known value (batch,), 0 where there is none."""
+    place = np.where(np.isfinite(values), np.arange(values.shape[1]), -1).max(axis=1)
+    return np.where(place >= 0, values[np.arange(len(values)), place], 0.0)
+
+
+def _known(values: Array, otherwise: Array | float) -> Array:
+    return np.where(np.isfinite(values), values, otherwise)

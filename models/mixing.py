@@ -1,0 +1,79 @@
+"""Mixing forecasts: weights by recent losses ("Hedge"), and the mixture of distributions they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.contracts import LEVELS
+
+Array = NDArray[np.float64]
+RATE = 8.0
+OWN_SHARE = 0.85
+"""How much of the loss that decides a weight is the series' own; the rest is that of all series."""
+
+WORST = 5.0
+"""A member's relative loss counts no higher, or one wild series would decide for all."""
+
+LEAST = 0.03
+"""A smaller weight counts as none, or an idle series would be billed for one member's doubts."""
+
+MOST = 5
+"""So many members at most, the heaviest, are mixed for a series."""
+
+
+def losses(forecasts: Array, actual: Array) -> Array:
+    """Summed pinball loss (series, members + 1) of quantiles (members, series, horizon, levels) and, last, the count.
+
+    Sums and counts add up over origins; what is missing in ``actual`` (series, horizon) counts nowhere.
+    """
+    levels = np.asarray(LEVELS)
+    known = np.isfinite(actual)
+    error = np.where(known, actual, 0.0)[None, :, :, None] - forecasts
+    loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+    sums = np.where(known, loss, 0.0).sum(axis=2)
+    return np.concatenate([sums, known.sum(axis=1)[None]], axis=0).T
+
+
+def hedge(found: Array, priors: Array) -> Array:
+    """Weights (series, members) from summed losses and counts (series, members + 1), as `losses` gives them.
+
+    The exponentially weighted average forecaster (Freund & Schapire, 1997): a member's prior times
+    exp(-rate x loss), the loss relative to that of all members, of the series itself shrunk to that of all.
+    """
+    own = found[:, :-1] / np.maximum(found[:, -1:], 1)
+    scale = (own * priors).sum(axis=1, keepdims=True) / priors.sum()
+    relative = np.divide(own, scale, out=np.ones_like(own), where=scale > 0)
+    relative = np.minimum(relative, WORST)
+    shrunk = OWN_SHARE * relative + (1 - OWN_SHARE) * relative.mean(axis=0, keepdims=True)
+    weights = priors * np.exp(-RATE * (shrunk - shrunk.min(axis=1, keepdims=True)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    weights[weights < LEAST] = 0.0
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def mixture(forecasts: Array, weights: Array) -> Array:
+    """Quantiles (series, horizon, levels) of the mixture of forecasts (members, series, horizon, levels).
+
+    Each quantile stands for an equal share of its member's weight (series, members); the shares are put in order and
+    read off. Unlike an average of quantiles, a mixture of "off" and "on" stays off or on and is never half on.
+    """
+    order = np.argsort(-weights, axis=1, kind="stable")[:, : min(MOST, weights.shape[1])]
+    weight = np.take_along_axis(weights, order, axis=1)
+    order = order[:, : max(1, int((weight > 0).sum(axis=1).max()))]
+    weight = weight[:, : order.shape[1]] / weight[:, : order.shape[1]].sum(axis=1, keepdims=True)
+    if order.shape[1] == 1:
+        return np.asarray(forecasts[order[:, 0], np.arange(len(order))], dtype=np.float64)
+    picked = torch.as_tensor(forecasts[order, np.arange(len(order))[:, None]], dtype=torch.float64)
+    series, members, horizon, levels = picked.shape
+    points, place = picked.permute(0, 2, 1, 3).reshape(series, horizon, members * levels).sort(dim=2)
+    share = torch.as_tensor(np.repeat(weight / levels, levels, axis=1))
+    mass = share[:, None, :].expand(-1, horizon, -1).gather(2, place)
+    middle = mass.cumsum(dim=2) - mass / 2
+    wanted = ((torch.arange(levels, dtype=torch.float64) + 0.5) / levels).expand(series, horizon, -1).contiguous()
+    above = torch.searchsorted(middle, wanted).clamp(1, members * levels - 1)
+    low, high = points.gather(2, above - 1), points.gather(2, above)
+    before, after = middle.gather(2, above - 1), middle.gather(2, above)
+    part = ((wanted - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
+    return np.asarray((low + part * (high - low)).numpy(), dtype=np.float64)

@@ -1,0 +1,50 @@
+"""Forecasts are weighted by recent losses and mixed as distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.contracts import LEVELS
+from models.mixing import hedge, losses, mixture
+
+COUNT = len(LEVELS)
+
+
+def flat(value: float) -> np.ndarray:
+    """One certain value for one series over two windows: (series, horizon, levels)."""
+    return np.full((1, 2, COUNT), value)
+
+
+def test_the_better_member_gets_the_weight() -> None:
+    """A member that was right is trusted, one that was far off is not."""
+    forecasts = np.stack([flat(10.0), flat(100.0)])
+    weights = hedge(losses(forecasts, np.full((1, 2), 11.0)), np.ones(2))
+    assert weights[0, 0] > 0.9
+    assert weights.sum() == 1
+
+
+def test_missing_windows_count_nowhere() -> None:
+    """Losses of windows that nobody saw are none, so the priors decide."""
+    forecasts = np.stack([flat(10.0), flat(100.0)])
+    weights = hedge(losses(forecasts, np.full((1, 2), np.nan)), np.array([3.0, 1.0]))
+    np.testing.assert_allclose(weights, [[0.75, 0.25]])
+
+
+def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
+    """Between a member that says off and one that says on, no quantile lies in the middle of both."""
+    mixed = mixture(np.stack([flat(0.0), flat(100.0)]), np.array([[0.6, 0.4]]))[0, 0]
+    assert (mixed[:5] == 0).all()
+    assert (mixed[6:] == 100).all()
+
+
+def test_a_mixture_of_equals_is_each_of_them() -> None:
+    """Members that agree are not made wider or narrower by more than a step between quantiles."""
+    one = np.broadcast_to(np.arange(COUNT, dtype=float), (1, 2, COUNT))
+    mixed = mixture(np.stack([one, one, one]), np.full((1, 3), 1 / 3))
+    np.testing.assert_allclose(mixed, one, atol=0.51)
+
+
+def test_a_member_without_weight_says_nothing() -> None:
+    """What one member alone forecasts is passed on bit for bit."""
+    mixed = mixture(np.stack([flat(3.0), flat(100.0)]), np.array([[1.0, 0.0]]))
+    np.testing.assert_array_equal(mixed, flat(3.0))
