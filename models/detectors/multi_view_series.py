@@ -29,8 +29,10 @@ def score_series(values: Floats, timestamps_s: Floats, row: Floats, band: Floats
         if band is not None:
             band[:, is_there] = some
         return scores
-    if not len(values):
-        return np.zeros(0)
+    return _scored(values, timestamps_s, row, band) if len(values) else np.zeros(0)
+
+
+def _scored(values: Floats, timestamps_s: Floats, row: Floats, band: Floats | None) -> Floats:
     values = np.clip(values, -views.BOUND, views.BOUND)
     count = row[views.COUNT]
     level, row_level = _before_and_after(values, row[views.LEVEL], count, views.SLOW)
@@ -49,12 +51,11 @@ def score_series(values: Floats, timestamps_s: Floats, row: Floats, band: Floats
     by_rarity = (_surprises(tail, grain, row) ** views.NORM).sum(axis=0) ** (1 / views.NORM)
     least = np.maximum(views.GRAIN_SHARE * grain, np.maximum(views.LEAST_SHARE * np.abs(level), views.TINY))
     scaled = np.abs(np.stack([values - level, values - long_before, values - last]))
-    by_scale = np.zeros(len(values))
-    for index, distances in enumerate(scaled):
-        scale, row[views.SQUARES.start + index] = _scales(distances, row[views.SQUARES.start + index], int(count))
-        if index == 0 and band is not None:
-            band[:] = np.maximum([usual - 3 * scale, usual + 3 * scale], 0.0 if values.min() >= 0 else -np.inf)
-        by_scale += distances / np.maximum(np.where(scale > 0, scale, distances), least) / len(scaled)
+    scales = np.stack([_scales(one, row, views.SQUARES.start + index) for index, one in enumerate(scaled)])
+    by_scale = (scaled / np.maximum(np.where(scales > 0, scales, scaled), least)).mean(axis=0)
+    if band is not None:
+        lowest = 0.0 if values.min() >= 0 else -np.inf
+        band[:] = np.maximum([usual - 3 * scales[0], usual + 3 * scales[0]], lowest)
     row[views.COUNT] += len(values)
     row[views.LEVEL], row[views.MEAN_16], row[views.MEAN_64] = row_level, mean_16[-1], mean_64[-1]
     row[views.ASIDE], row[views.LAST], row[views.GRAIN] = aside[-1], values[-1], row_grain
@@ -134,14 +135,14 @@ def _along(tail: Tail, distances: Floats, grain: Floats, out: Floats) -> None:
         start, chunk = end, min(2 * chunk, CHUNK) if tail.seen else views.WARM_UP
 
 
-def _scales(distances: Floats, square: float, count: int) -> tuple[Floats, float]:
-    """Root mean square of the distances before each, clipped at `CLIP` times it, and the mean square after the last."""
+def _scales(distances: Floats, row: Floats, place: int) -> Floats:
+    """Root mean square of the distances before each, clipped at `CLIP` times it; brings that at ``place`` on."""
+    square, count = float(row[place]), int(row[views.COUNT])
     scales = np.empty(len(distances))
     start, chunk = 0, CHUNK
     while start < len(distances):
         some = distances[start : start + chunk]
-        squares = some**2
-        before, after = _before_and_after(squares, square, count + start, views.SCALE)
+        before, after = _before_and_after(some**2, square, count + start, views.SCALE)
         scale = np.sqrt(before)
         wild = np.flatnonzero((some > views.CLIP * scale) & (scale > 0))
         wild = wild[wild + count + start >= views.WARM_UP]
@@ -154,4 +155,5 @@ def _scales(distances: Floats, square: float, count: int) -> tuple[Floats, float
         weight = max(1.0 / (count + start + at + 1), views.SCALE)
         square = float(before[at] + (before[at] * views.CLIP**2 - before[at]) * weight)
         start, chunk = start + at + 1, 32
-    return scales, square
+    row[place] = square
+    return scales

@@ -158,21 +158,14 @@ class Episodes:
         groups: Mapping[Key, list[Reading]],
         start_ns: int,
     ) -> Anomaly:
-        excess, usual, money = dict(episode.excess), dict(episode.usual), 0.0
+        excess, usual = dict(episode.excess), dict(episode.usual)
         for reading in readings:
             if reading.severity >= STAY_AT or reading.kind != "surge":
                 key = (reading.micro, reading.resource)
                 beyond = (reading.value - usual.setdefault(key, reading.expected[1])) * reading.runs
                 if beyond > 0:
                     excess[key] = excess.get(key, 0.0) + beyond
-        is_money = episode.kind == "price"  # what it has of excess is usage times the difference of two prices
-        used = {key: value for key, value in excess.items() if key[1] not in (SPEND, SPEND_A_RUN) and not is_money}
-        cost, currency = self._price(episode.operation, used) if self._price else (None, "")
-        if cost is not None:
-            # A rise of prices or of the number of runs shows in the spend and in no resource of a run.
-            amounts = [value for key, value in excess.items() if key not in used]
-            money = sum(amounts) if is_money else max(amounts, default=0.0)
-            cost = max(cost, Decimal(f"{money:.6f}"))
+        cost, currency = self._cost(episode, excess)
         episode = replace(
             episode,
             last_ns=start_ns + self._window_ns,
@@ -196,6 +189,18 @@ class Episodes:
         if episode.paged_ns is None and self._gate.lets(episode, self._daily_spend(episode.user)):
             episode = replace(episode, paged_ns=episode.last_ns)
         return episode
+
+    def _cost(self, episode: Anomaly, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal | None, str]:
+        """What an excess costs: of usage at the price, or of spend where that is more; None without prices."""
+        if self._price is None:
+            return None, ""
+        is_money = episode.kind == "price"  # what it has of excess is usage times the difference of two prices
+        used = {key: value for key, value in excess.items() if key[1] not in (SPEND, SPEND_A_RUN) and not is_money}
+        cost, currency = self._price(episode.operation, used)
+        # A rise of prices or of the number of runs shows in the spend and in no resource of a run.
+        amounts = [value for key, value in excess.items() if key not in used]
+        money = sum(amounts) if is_money else max(amounts, default=0.0)
+        return max(cost, Decimal(f"{money:.6f}")), currency
 
     def _shares(self, episode: Anomaly, groups: Mapping[Key, list[Reading]]) -> dict[tuple[str, str], float]:
         """What lies beneath, by what it has of the excess so far: in money where there are prices."""

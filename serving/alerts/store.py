@@ -110,7 +110,32 @@ def create(connection: Connection) -> None:
 
 def write(connection: Connection, anomaly: Anomaly) -> None:
     """Insert or bring up to date, inside the caller's transaction; a verdict given meanwhile stays."""
-    document = {
+    text = json.dumps(_document(anomaly), ensure_ascii=False)
+    connection.execute(
+        "INSERT INTO anomalies (id, user_id, operation_id, started_ns, ended_ns, document) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, operation_id = excluded.operation_id, "
+        "ended_ns = excluded.ended_ns, document = excluded.document",
+        (
+            anomaly.id,
+            anomaly.user,
+            anomaly.operation,
+            anomaly.started_ns,
+            anomaly.ended_ns,
+            text,
+        ),
+    )
+    users = [(anomaly.id, name, amount) for (what, name), amount in anomaly.shares.items() if what == "user"]
+    if users:
+        # Not in the document: a person's name must be found, and erased, where persons are.
+        connection.executemany(
+            "INSERT INTO anomaly_users VALUES (?, ?, ?) "
+            "ON CONFLICT (anomaly_id, user_id) DO UPDATE SET amount = excluded.amount",
+            users,
+        )
+
+
+def _document(anomaly: Anomaly) -> dict[str, object]:
+    return {
         "id": anomaly.id,
         "user": anomaly.user,
         "operation": anomaly.operation,
@@ -131,27 +156,6 @@ def write(connection: Connection, anomaly: Anomaly) -> None:
         "shares": [[*key, value] for key, value in anomaly.shares.items() if key[0] != "user"],
         "paged_ns": anomaly.paged_ns,
     }
-    connection.execute(
-        "INSERT INTO anomalies (id, user_id, operation_id, started_ns, ended_ns, document) VALUES (?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id, operation_id = excluded.operation_id, "
-        "ended_ns = excluded.ended_ns, document = excluded.document",
-        (
-            anomaly.id,
-            anomaly.user,
-            anomaly.operation,
-            anomaly.started_ns,
-            anomaly.ended_ns,
-            json.dumps(document, ensure_ascii=False),
-        ),
-    )
-    users = [(anomaly.id, name, amount) for (what, name), amount in anomaly.shares.items() if what == "user"]
-    if users:
-        # Not in the document: a person's name must be found, and erased, where persons are.
-        connection.executemany(
-            "INSERT INTO anomaly_users VALUES (?, ?, ?) "
-            "ON CONFLICT (anomaly_id, user_id) DO UPDATE SET amount = excluded.amount",
-            users,
-        )
 
 
 def read_open(connection: Connection) -> list[Anomaly]:
