@@ -66,7 +66,7 @@ def test_training_ends_when_it_no_longer_helps() -> None:
 
 
 def test_the_last_windows_are_held_back_for_early_stopping_only() -> None:
-    """With patience the horizon before the two last seasons, which are never learnt from, is watched; else learnt from."""
+    """With patience the horizon before the two last seasons, which no network learns from, is watched; else learnt."""
     panel = make_panel(160)
     values = panel.values.copy()
     values[:, -2 * panel.season - HORIZON :] *= 3.0
