@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format serve notebooks bench bench-api bench-forecast bench-anomaly screenshots clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*## .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,6 +46,20 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/service.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
+bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python tests/benchmarks/recording.py
+	$(BIN)/python tests/benchmarks/service.py
+
+bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and acknowledged after fsync
+	$(BIN)/python tests/benchmarks/ingest.py
+
+chaos: $(SETUP) ## kill server, engine, client and database a thousand times
+	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0
+
+chaos-profiler: $(SETUP) ## the profiler against failing servers and disks, SIGKILL and fork storms, for long
+	METERCAST_CHAOS_SCALE=$${METERCAST_CHAOS_SCALE:-10} $(BIN)/python -m pytest tests/profiler/chaos --timeout=3600
+
 bench-api: $(SETUP) ## how quick the API answers, 1,000 users and a year of hours
 	$(BIN)/python tests/benchmarks/api.py
 
@@ -60,11 +74,24 @@ bench-history: $(SETUP) ## month to date and audit over 50 million events of his
 screenshots: $(SETUP) ## pictures of the dashboard for docs/, from a run of the demo
 	$(BIN)/python tests/screenshots.py
 
+bench-pricing: $(SETUP) ## rating and priced paths a second, beside plain Decimal and floats
+	$(BIN)/python tests/benchmarks/pricing.py
+
+bench-estimates: $(SETUP) ## estimates of the bill in money beside run rate, last period, regression and ARIMA
+	$(BIN)/python tests/benchmarks/estimates.py
+
+bench-demand: $(SETUP) ## the demand controller, revenue and bills on real load
+	$(BIN)/python tests/benchmarks/demand.py
+
 bench-forecast: $(SETUP) ## backtests of all models on the data beside the project
 	$(BIN)/python tests/benchmarks/forecast.py
 
 bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/anomaly.py
+	$(BIN)/python tests/benchmarks/detection.py
+
+bench-injection: $(SETUP) ## money of injected faults found within an hour, and false pages, in recorded usage
+	$(BIN)/python tests/benchmarks/injection.py --pages
 
 tune-smoke: $(SETUP) ## a study of 20 trials on the data beside the project
 	$(BIN)/metercast tune configs/tune/smoke.yaml --task $${METERCAST_BENCH:-../shared/bench}/forecast/C.parquet --data metercast-data

@@ -17,17 +17,17 @@ def to_series(windows: pl.DataFrame, resource: str, window_ns: int) -> pl.DataFr
     ``user|operation|micro-operation type|resource``; it spans the windows from the first to the last of the frame.
     Series that are zero throughout are left out.
     """
-    if resource in COUNTED:
-        rows = windows.with_columns(pl.col(resource).cast(pl.Float64).alias("value"))
-    else:
-        rows = windows.filter(pl.col("meter") == resource).with_columns(pl.col("units").alias("value"))
+    rows = windows if resource in COUNTED else windows.filter(pl.col("meter") == resource)
+    amount = pl.col(resource if resource in COUNTED else "units")
+    # Meters of one window are summed exactly, so that batch and live find the same number.
+    value = amount.round(6).sum().round(6) if windows.schema[amount.meta.output_name()].is_float() else amount.sum()
     key = pl.concat_str("user_id", "operation_id", "micro_operation_type", pl.lit(resource), separator=SEPARATOR).alias(
         "series"
     )
     sums = (
         rows.with_columns(key)
         .group_by("series", "user_id", "window_start")
-        .agg(pl.col("value").sum())
+        .agg(value.cast(pl.Float64).alias("value"))
         .filter(pl.col("value").sum().over("series") > 0)
     )
     return _filled(sums, windows, window_ns).select(

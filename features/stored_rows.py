@@ -18,6 +18,8 @@ _CODEC = pa.Codec("zstd", compression_level=1)
 
 
 _PAGE = 256
+_LARGEST_AT_ONCE = 1 << 28
+"""A damaged header must not make us ask for all memory; what is larger is unpacked piece by piece."""
 
 
 class CorruptBatchError(ValueError):
@@ -62,15 +64,33 @@ def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:
     if not body:
         raise CorruptBatchError(f"{place} was archived, and who reads the log is behind that; restore a backup")
     try:
-        if body.startswith(_BARE_STREAM):
-            plain = pa.py_buffer(body)
-        else:
-            plain = pa.CompressedInputStream(pa.BufferReader(body), "zstd").read_buffer()
+        plain = _unpacked(body)
     except (pa.ArrowException, OSError) as error:
         raise CorruptBatchError(f"{place} cannot be unpacked: {error}; restore it from a backup") from error
     if hashlib.sha256(plain).digest() != digest:
         raise CorruptBatchError(f"{place} does not match its checksum; restore it from a backup")
     return pa.ipc.open_stream(plain).read_next_batch()
+
+
+def _unpacked(body: bytes) -> pa.Buffer:
+    """In one go where the frame tells its size, which costs half of unpacking it piece by piece."""
+    if body.startswith(_BARE_STREAM):
+        return pa.py_buffer(body)
+    size_bytes = _frame_size(body)
+    if 0 < size_bytes <= _LARGEST_AT_ONCE:
+        return _CODEC.decompress(body, size_bytes)
+    return pa.CompressedInputStream(pa.BufferReader(body), "zstd").read_buffer()
+
+
+def _frame_size(body: bytes) -> int:
+    """How many bytes a zstd frame holds, 0 where it does not tell (RFC 8878, section 3.1.1.1)."""
+    if len(body) < 18 or body[:4] != b"\x28\xb5\x2f\xfd":
+        return 0
+    descriptor = body[4]
+    is_single_segment = bool(descriptor & 0x20)
+    width = (1 if is_single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    start = 5 + (not is_single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    return int.from_bytes(body[start : start + width], "little") + (256 if width == 2 else 0)
 
 
 @dataclass(frozen=True, slots=True)

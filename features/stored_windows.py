@@ -133,6 +133,13 @@ class WindowsReader:
         rows = merged([_timeless(part) for part in parts], 1).frame(series.names)
         return rows.select(pl.col(name).cast(kind) for name, kind in _TOTALS.items())
 
+    def common_operations(self, connection: Connection, users: int) -> frozenset[str]:
+        """Operations that at least so many users ever used."""
+        with _snapshot(connection):
+            names = self._series(connection).names
+        counts = names.group_by("operation_id").agg(pl.col("user_id").n_unique().alias("users"))
+        return frozenset(counts.filter(pl.col("users") >= users)["operation_id"].to_list())
+
     def users(self, connection: Connection) -> list[str]:
         """Everyone who ever used anything, sorted."""
         with _snapshot(connection):

@@ -44,7 +44,7 @@ class AccuracyStore:
         given = [(version, row.origin_ns, row.series, row.user, row.loss, row.naive) for row in rows]
         query = (
             "INSERT INTO accuracy VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (version, origin_ns, series) DO UPDATE SET "
-            "loss = excluded.loss, naive = excluded.naive"
+            "user_id = excluded.user_id, loss = excluded.loss, naive = excluded.naive"
         )
         connection = self._readers.get()
         connection.execute("BEGIN IMMEDIATE")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from serving.engine.worker import EngineWorker
-from serving.estimates import Futures, Request, Sources, estimate, fan, plan_named, usage_futures
+from serving.estimate_history import errors
+from serving.estimate_records import projected
+from serving.estimates import estimate, fan, plan_named
+from serving.forecasting import TooLittleHistoryError
+from serving.futures import Futures, Request, Sources, usage_futures
 from serving.kept import Kept
+from serving.pricing.usage import Period
 from serving.settings import Settings
 
 NANOSECONDS = 1_000_000_000
@@ -65,9 +69,47 @@ class EstimateService:
 
     def _answer(self, question: Question, request: Request, model: Hashable) -> dict[str, Any]:
         key = (question, request, model, *self._versions(question))
-        return self._answers.get(
-            key, lambda: estimate(self._sources, request, question.plans, self._sampled(request, model))
-        )
+        return self._answers.get(key, lambda: self._made(question, request, model))
+
+    def _made(self, question: Question, request: Request, model: Hashable) -> dict[str, Any]:
+        """A new answer: kept for the day its bill comes, and with the errors of those before it."""
+        document = estimate(self._sources, request, question.plans, self._sampled(request, model))
+        made = self._sources.commerce.estimates_made
+        made.keep(document, Period(question.start_ns, question.end_ns), request.now_ns)
+        for one in document["estimates"]:
+            one["past_errors"] = {
+                "user": errors(made.scored(question.user, one["plan"]["id"])),
+                "plan": errors(made.scored(None, one["plan"]["id"])),
+            }
+        return document
+
+    def records(self, question: Question, horizon: str) -> list[dict[str, Any]]:
+        """`ProjectedBillingEstimate` records under the first plan, as `serving.estimate_records.projected`."""
+        request, model = self._request(question)
+        plan = plan_named(self._sources.plans, question.plans[0]).of_customer(question.user)
+        return projected(self._sources, request, plan, self._sampled(request, model), horizon)
+
+    def replay(self, question: Question, shares: Sequence[float]) -> int:
+        """Make the estimates of a past period as they would have been at shares of it; returns how many there are.
+
+        They see the usage up to their moment only, but the model in force may have learnt from later usage, so they
+        are kept apart from those that were made at the time.
+        """
+        count = 0
+        for share in shares:
+            now_ns = question.start_ns + round(share * (question.end_ns - question.start_ns))
+            window_s = self.window_s(question.end_ns, now_ns)
+            request = Request(
+                question.user, question.start_ns, question.end_ns, now_ns, window_s, question.paths, question.budget
+            )
+            try:
+                document = estimate(self._sources, request, question.plans)
+            except TooLittleHistoryError:
+                continue
+            period = Period(question.start_ns, question.end_ns)
+            self._sources.commerce.estimates_made.keep(document, period, now_ns, replayed=True)
+            count += 1
+        return count
 
     def _with_fan(
         self, question: Question, request: Request, model: Hashable
@@ -95,16 +137,9 @@ class EstimateService:
         key = (replace(request, budget=None), model)
         return self._futures.get(key, lambda: usage_futures(self._sources, request))
 
-    def window_s(self, end_ns: int) -> int:
+    def window_s(self, end_ns: int, now_ns: int | None = None) -> int:
         """Without a champion: the shortest window of which not more than `LONGEST_HORIZON` lie ahead."""
         lengths = self._settings.windows_s
-        ahead_s = (end_ns - (self._worker.closed_until_ns(lengths[0]) or time.time_ns())) / NANOSECONDS
+        seen_ns = now_ns or self._worker.closed_until_ns(lengths[0]) or time.time_ns()
+        ahead_s = (end_ns - seen_ns) / NANOSECONDS
         return min((length for length in lengths if ahead_s / length <= LONGEST_HORIZON), default=max(lengths))
-
-
-def month_ns(now_ns: int) -> tuple[int, int]:
-    """Start and end of the calendar month in UTC."""
-    now = datetime.fromtimestamp(now_ns / NANOSECONDS, UTC)
-    start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    return int(start.timestamp()) * NANOSECONDS, int(end.timestamp()) * NANOSECONDS

@@ -30,12 +30,23 @@ class ClosedWindows:
         key = (user, start_ns, end_ns)
         with self._lock:  # held while reading, so that listeners who ask together wait for one answer
             if key not in self._spans:
-                self._spans[key] = self._read(*key)
-                if len(self._spans) > _KEPT:
-                    self._spans.popitem(last=False)
+                self._keep(key, self._read(*key))
             return self._spans[key]
 
-    def _read(self, user: str | None, start_ns: int, end_ns: int) -> tuple[str, ...]:
+    def revised(self, user: str | None, number: int, start_ns: int) -> tuple[str, ...]:
+        """The message of a window that was told before and has changed since; ``number`` is that of its revision."""
+        key = (user, -number, start_ns)
+        with self._lock:
+            if key not in self._spans:
+                self._keep(key, self._read(user, start_ns, start_ns + 1, "revision"))
+            return self._spans[key]
+
+    def _keep(self, key: tuple[str | None, int, int], messages: tuple[str, ...]) -> None:
+        self._spans[key] = messages
+        if len(self._spans) > _KEPT:
+            self._spans.popitem(last=False)
+
+    def _read(self, user: str | None, start_ns: int, end_ns: int, name: str = "window") -> tuple[str, ...]:
         frame = self._history.windows(self._window_s, start_ns, end_ns, user)
         sums = frame.group_by("window_start", "operation_id").agg(
             pl.col("events", "cpu_cycles", "network_bytes", "disk_bytes").sum(),
@@ -47,7 +58,8 @@ class ClosedWindows:
             begun_ns = int(rows["window_start"].cast(pl.Int64)[0])
             start = datetime.fromtimestamp(begun_ns / NANOSECONDS, UTC).isoformat().replace("+00:00", "Z")
             data = {"start": start, "window_s": self._window_s, "operations": rows.drop("window_start").to_dicts()}
-            messages.append(message("window", begun_ns + self._window_s * NANOSECONDS, data))
+            place = begun_ns + self._window_s * NANOSECONDS if name == "window" else None
+            messages.append(message(name, place, data))
         return tuple(messages)
 
 

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from metercast.event import MICRO_OPERATION_TYPES
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from serving.pricing.aggregation import KINDS
 from serving.pricing.charges.matrix import Cell
 from serving.pricing.charges.registry import CHARGE_MODELS
 from serving.pricing.charges.threshold import Level
 from serving.pricing.charges.tier import Tier
 from serving.pricing.factors.schedule import DAYS
+from serving.pricing.factors.service_level import MEASURES
 
 
 def _money(value: object) -> object:
@@ -54,6 +56,7 @@ class CellFile(_Strict):
     unit_price: Amount
     operation: str = ""
     microOperationType: Literal[("", *MICRO_OPERATION_TYPES)] = ""  # type: ignore[valid-type]  # noqa: N815
+    dimensions: dict[str, str] = {}
 
 
 class QuantityStepFile(_Strict):
@@ -89,13 +92,18 @@ class BoundFile(_Strict):
 
 
 class MeterFile(_Strict):
-    """What is counted."""
+    """What is counted, and how a period's usage becomes one quantity."""
 
-    value: str
+    value: str = "events"
     microOperationType: list[Literal[MICRO_OPERATION_TYPES]] = []  # type: ignore[valid-type]  # noqa: N815
     operation: list[str] = []
     meter: str = ""
-    aggregation: Literal["sum"] = "sum"
+    where: dict[str, str] = {}
+    aggregation: Literal[tuple(KINDS)] = "sum"  # type: ignore[valid-type]
+    of: str = ""
+    percent: Amount = Decimal(95)
+    bucket_s: int | None = Field(default=None, gt=0)
+    group_by: list[str] = []
 
 
 class ChargeFile(_Strict):
@@ -119,6 +127,9 @@ class ChargeFile(_Strict):
     per_event_min: Amount | None = None
     per_event_max: Amount | None = None
     charge_at_zero: bool | None = None
+    due: Literal["arrears", "advance"] | None = None
+    prorate: Literal["second", "day"] | None = None
+    expression: str | None = None
     tiers: list[TierFile] | None = None
     levels: list[LevelFile] | None = None
     cells: list[CellFile] | None = None
@@ -128,6 +139,7 @@ class ChargeFile(_Strict):
     maximum: BoundFile | None = None
     discounts: list[DiscountFile] = []
     modifiers: list[str] = []
+    tax_code: str = ""
 
     def parameters(self) -> dict[str, Any]:
         """What the model is made with: every parameter that the file gives."""
@@ -141,7 +153,7 @@ class ChargeFile(_Strict):
             given["levels"] = tuple(Level(level.at, level.factor) for level in self.levels)
         if self.cells is not None:
             given["cells"] = tuple(
-                Cell(cell.unit_price, cell.operation, cell.microOperationType) for cell in self.cells
+                Cell(cell.unit_price, cell.operation, cell.microOperationType, cell.dimensions) for cell in self.cells
             )
         return given
 
@@ -149,6 +161,7 @@ class ChargeFile(_Strict):
 _PARAMETERS = (
     *("unit_price", "price", "multiplier", "package_size", "free_units", "round", "minimum_packages", "rate_percent"),
     *("fixed_fee", "free_events", "free_amount", "per_event_min", "per_event_max", "charge_at_zero"),
+    *("due", "prorate"),
 )
 
 
@@ -186,6 +199,7 @@ class DemandFile(_Strict):
     interval_s: int
     lead_s: int
     stale_after_s: int
+    capacity: Amount = Decimal(1)
 
 
 class CreditStepFile(_Strict):
@@ -199,7 +213,8 @@ class ServiceLevelFile(_Strict):
     """A promise, its price and its credits."""
 
     factor: Amount = Decimal(1)
-    measure: dict[str, Amount] = {}
+    measure: dict[Literal[tuple(MEASURES)], Amount] = {}  # type: ignore[valid-type]
+    window_s: int = Field(default=300, gt=0)
     credits: list[CreditStepFile] = []
     cap_percent: Amount = Decimal(100)
 
@@ -215,6 +230,14 @@ class CapsFile(_Strict):
     """What bounds factors."""
 
     combined_factor: FactorBoundsFile = FactorBoundsFile()
+    quote_ttl_s: int = Field(default=900, gt=0)
+
+
+class OverrideFile(_Strict):
+    """What was agreed with one customer: keys of charges (by id) that differ, and discounts on top."""
+
+    charges: dict[str, dict[str, Any]] = {}
+    discounts: list[DiscountFile] = []
 
 
 class HeadFile(_Strict):
@@ -238,6 +261,9 @@ class PlanFile(_Strict):
     demand: dict[str, DemandFile] = {}
     sla: dict[str, ServiceLevelFile] = {}
     caps: CapsFile = CapsFile()
+    minimum: BoundFile | None = None
+    maximum: BoundFile | None = None
+    overrides: dict[str, OverrideFile] = {}
 
 
 def json_schema() -> str:

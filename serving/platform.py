@@ -13,17 +13,19 @@ from serving.access.sessions import Sessions, session_secret
 from serving.accuracy_store import AccuracyStore
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
-from serving.budgets import BudgetStore
 from serving.champion import ChampionWatch
+from serving.commerce import Commerce
 from serving.drift_watch import DriftWatch
 from serving.engine.worker import EngineWorker
-from serving.estimate_service import EstimateService
+from serving.estimate_service import EstimateService, Question
 from serving.ingest.committer import GroupCommitter
+from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
-from serving.plan_files import PlanError, load_plans
+from serving.plan_files import load_versions
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
+from serving.pricing.usage import Period
 from serving.settings import Settings
 from serving.storage.engine_store import DatabaseEngineStore
 from serving.storage.history import History
@@ -35,20 +37,21 @@ class Platform:
     def __init__(self, settings: Settings) -> None:
         """Open the data directory, making it where it is missing; raises PlanError for plans that cannot be read."""
         self.settings = settings
-        self.plans: Mapping[str, Plan] = load_plans(settings.plans)
-        if settings.default_plan not in self.plans:
-            raise PlanError(
-                f"no plan {settings.default_plan!r} in {settings.plans}; there are {', '.join(self.plans) or 'none'}"
-            )
+        load_versions(settings.plans)  # a mistake in a plan is told before a data directory is made
         settings.data.mkdir(parents=True, exist_ok=True)
         self.log = open_log(settings.database)
+        self.privacy = privacy_of(
+            settings.pseudonym_keys, settings.pseudonym_map or settings.data / "identities.db", settings.never_stored
+        )
         self.committer = GroupCommitter(self.log)
         self.history = History(settings.database)
         self.anomalies = AnomalyStore(settings.database)
         self.keys = KeyStore(settings.database)
         self.audit = AuditLog(settings.database)
-        self.budgets = BudgetStore(settings.database)
-        self.sessions = Sessions(session_secret(settings.data))
+        secret = session_secret(settings.data)
+        self.sessions = Sessions(secret)
+        self.commerce = Commerce(settings, self.log, self.history, self._lag, secret, self._chance_over)
+        self.plans, self.budgets = self.commerce.plans, self.commerce.budgets
         self.limiter = Limiter(settings.requests_per_minute)
         self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
         hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
@@ -70,16 +73,30 @@ class Platform:
         return user in self._users
 
     def start(self) -> None:
-        """Begin to turn the log into windows."""
+        """Begin to turn the log into windows, and windows into money."""
         self.worker.start()
         self.drift.start()
+        self.commerce.start()
 
     def stop(self) -> None:
         """Finish the step at hand and close the log."""
+        self.commerce.stop()
         self.drift.stop()
         self.worker.stop()
-        for store in (self.log, self.keys, self.audit, self.budgets):
+        for store in (self.log, self.keys, self.audit, self.privacy):
             store.close()
+
+    def _lag(self) -> int:
+        return int(self.worker.status()["lag"])
+
+    def _chance_over(self, user: str, plan_id: str, period: Period, amount: Decimal) -> Decimal | None:
+        """The probability that a bill exceeds an amount; None where there is too little usage to tell."""
+        question = Question(user, (plan_id,), period.start_ns, period.end_ns, budget=amount)
+        try:
+            document = self.estimates.ask(question)
+        except ValueError:
+            return None
+        return Decimal(str(document["estimates"][0]["budget"]["probability_over"]))
 
 
 class excess_price:  # noqa: N801 -- a function with a plan in it

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from features.database import Location, is_server
+from serving.ingest.privacy import Privacy
 
 PREFIX = "METERCAST_"
 
@@ -34,14 +35,30 @@ class Settings(BaseModel):
     streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")
     tls_certificate: Path | None = Field(None, description="PEM file; serves HTTPS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key")
+    pseudonym_keys: Path | None = Field(
+        None, description="file of `metercast pseudonyms rotate FILE`; userIDs are kept as pseudonyms made with it"
+    )
+    pseudonym_map: Path | None = Field(
+        None, description="who stands behind which pseudonym (default: `identities.db` in the data directory)"
+    )
+    never_stored: tuple[str, ...] = Field(
+        (), description="fields emptied before anything is kept: `executionID`, `parentExecutionID`, `source`"
+    )
+    min_group: int = Field(5, ge=1, description="users an operation needs before a tenant hears of them as a group")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP address for OpenTelemetry traces of requests")
     log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="`info` logs every request")
 
-    @field_validator("windows_s", mode="before")
+    @field_validator("windows_s", "never_stored", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         """A list may be given as text, as the environment can hold nothing else."""
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("never_stored")
+    @classmethod
+    def _optional(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Privacy(None, value)
+        return value
 
     @field_validator("database_url")
     @classmethod

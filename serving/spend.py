@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from features.windows import KEYS, RESOURCES, SCHEMA
+from features.windows import KEYS, RESOURCES
+from serving.billing import HistoryReader, follows_time, longest_window, read_usage
+from serving.pricing.factors.conditions import LIST_PRICE, Conditions
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
-from serving.pricing.plan import Plan, prices_events
+from serving.pricing.plan import Plan
 from serving.pricing.rate import Invoice, rate
-from serving.pricing.usage import Period, UsageRecord
+from serving.pricing.usage import Period
 from serving.storage.history import History
-from serving.usage_records import usage_records
 
-NANOSECONDS = 1_000_000_000
+TIMED_POINTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +27,50 @@ class Growth:
     costs: PathCosts
 
 
-def invoice(history: History, windows_s: Sequence[int], plan: Plan, user: str, period: Period) -> Invoice:
-    """The user's usage of the period through the plan, line by line."""
-    window_s = longest_window(windows_s, period.start_ns, period.end_ns)
-    if _follows_time(plan):
-        return rate(plan, _records(history, windows_s, user, period), period)
-    totals = history.totals(window_s, period.start_ns, period.end_ns, user)
-    begun = pl.lit(period.start_ns).cast(SCHEMA["window_start"]).alias("window_start")
-    # no other price depends on when in the period something was used: one record stands for all windows of its kind
-    return rate(plan, usage_records(totals.with_columns(begun), period.end_ns - period.start_ns), period)
+def invoice(
+    history: History,
+    windows_s: Sequence[int],
+    plan: Plan,
+    user: str,
+    period: Period,
+    conditions: Conditions = LIST_PRICE,
+) -> Invoice:
+    """The user's usage of the period through one version of a plan, line by line."""
+    held = replace(plan, effective_from_ns=min(plan.effective_from_ns, period.start_ns))
+    usage = read_usage([held], period, HistoryReader(history, user), windows_s, conditions)
+    return rate(plan, usage, period, conditions=conditions)
 
 
 def growth(
-    history: History, windows_s: Sequence[int], plan: Plan, user: str, period: Period, now_ns: int, points: int
+    history: History,
+    windows_s: Sequence[int],
+    plan: Plan,
+    user: str,
+    period: Period,
+    now_ns: int,
+    points: int,
+    conditions: Conditions = LIST_PRICE,
 ) -> Growth:
-    """Cost up to ``points`` moments from the first usage to now; each is rated whole, as tiers are not linear."""
-    window_s = longest_window(windows_s, period.start_ns, period.end_ns)
+    """Cost up to ``points`` moments from the first usage to now; each is rated whole, as tiers are not linear.
+
+    Where prices follow time there are at most `TIMED_POINTS`.
+    """
+    window_s = longest_window(windows_s, (period.start_ns, period.end_ns))
     end_ns = min(now_ns, period.end_ns)
     frame = history.windows(window_s, period.start_ns, end_ns, user)
     if frame.is_empty():
         return Growth((), PathCosts([], {}))
+    timed = follows_time(plan)
+    points = min(points, TIMED_POINTS) if timed else points
     first_ns = int(frame["window_start"].cast(pl.Int64).min())  # type: ignore[arg-type]
     moments = tuple(first_ns + (end_ns - first_ns) * step // points for step in range(1, points + 1))
-    if _follows_time(plan):
-        records = _records(history, windows_s, user, period)
-        bills = [rate(plan, records, Period(period.start_ns, moment + 1)).total for moment in moments]
-        return Growth(moments, PathCosts(bills, {}))
+    if timed:
+        held = replace(plan, effective_from_ns=min(plan.effective_from_ns, period.start_ns))
+        records = read_usage([held], period, HistoryReader(history, user), windows_s, conditions)
+        ends = [Period(period.start_ns, moment + 1) for moment in moments]
+        return Growth(moments, PathCosts([rate(plan, records, end, conditions=conditions).total for end in ends], {}))
     columns, totals = _cumulative(frame, moments)
     return Growth(moments, rate_paths(plan, columns, totals))
-
-
-def _follows_time(plan: Plan) -> bool:
-    """Whether a price depends on single events or on when something was used."""
-    return any(bool(charge.factors) or prices_events(charge.model) for charge in plan.charges)
-
-
-def _records(history: History, windows_s: Sequence[int], user: str, period: Period) -> list[UsageRecord]:
-    """Records as fine as they are kept: one a window of the shortest length."""
-    window_s = min(windows_s)
-    windows = history.windows(window_s, period.start_ns, period.end_ns, user)
-    return usage_records(windows, window_s * NANOSECONDS)
-
-
-def longest_window(windows_s: Sequence[int], start_ns: int, end_ns: int) -> int:
-    """The longest kept window whose grid has both ends of the period, else the shortest."""
-    fitting = [s for s in windows_s if start_ns % (s * NANOSECONDS) == 0 and end_ns % (s * NANOSECONDS) == 0]
-    return max(fitting, default=min(windows_s))
 
 
 def _cumulative(frame: pl.DataFrame, moments: Sequence[int]) -> tuple[list[UsageColumn], list[list[float]]]:

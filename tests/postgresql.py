@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +36,18 @@ class Server:
     def restart(self) -> None:
         """Stop the server as a crash does, and start it again."""
         self._server.get_postmaster_info().process.kill()
-        self._server.get_postmaster_info().process.wait(10)
-        self._server.ensure_postgres_running()
+        self._server.get_postmaster_info().process.wait(60)
+        end = time.monotonic() + 180  # recovery takes its time on a busy machine
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+                psycopg.connect(self._server.get_uri(), connect_timeout=10).close()
+            except (subprocess.SubprocessError, psycopg.OperationalError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop it and remove its directory."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Checkpoints(L.Callback):
     def clear(self) -> None:
         """The training ended: nothing to go on from."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(OSError):  # others may have checkpoints beside it, or there never were any
+            self.directory.parent.rmdir()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save from time to time."""

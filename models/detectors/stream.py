@@ -1,39 +1,57 @@
-"""Scores of a whole series in order: score each value, then learn it, and say where an alert opens."""
+"""Scores of a whole series in time order, by any registered detector: score each value, then learn it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import Detector
+from models.detectors import views
+from models.detectors.multi_view import MultiView
+from models.detectors.multi_view_series import score_series
 
-QUIET_ROWS = 150
-"""After an alert, values no more surprising than the one that opened it belong to the same episode for so long."""
+ROWS = 50_000
+"""Rows scored at once."""
 
 
 def score_stream(
-    detector: Detector, values: NDArray[np.float64], timestamps_s: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(score, alert) of every row; alert is the score where an episode opens or outgrows itself, and 0 elsewhere."""
-    scores = np.empty(len(values))
+    kind: type[Detector],
+    values: NDArray[np.float64],
+    timestamps_s: NDArray[np.float64],
+    band: NDArray[np.float64] | None = None,
+    told: Callable[[int], object] = lambda _rows: None,
+) -> NDArray[np.float64]:
+    """The score of every row of one new series, in time order; never looks ahead.
+
+    ``band``, (2, rows), takes what was expected before each row; ``told`` is called with the rows done, from time to
+    time.
+    """
+    if kind is MultiView:
+        return _along(values, timestamps_s, band, told)
+    detector, scores = kind(), np.empty(len(values))
     for index, (value, stamp) in enumerate(zip(values.tolist(), timestamps_s.tolist(), strict=True)):
+        if band is not None:
+            band[:, index] = detector.expected()[::2]
         scores[index] = detector.score_one(value, stamp)
         detector.learn_one(value, stamp)
-    return scores, open_alerts(scores)
+        if index % ROWS == ROWS - 1:
+            told(ROWS)
+    told(len(values) % ROWS)
+    return scores
 
 
-def open_alerts(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The score where it exceeds every score of the `QUIET_ROWS` before it, 0 elsewhere; looks back only.
-
-    Whatever the threshold, an episode then opens once and not at each of its rows.
-    """
-    alerts = np.zeros(len(scores))
-    highest, age = 0.0, QUIET_ROWS
-    for index, score in enumerate(scores.tolist()):
-        age += 1
-        if age > QUIET_ROWS:
-            highest = 0.0
-        if score > highest:
-            alerts[index] = score
-            highest, age = score, 0
-    return alerts
+def _along(
+    values: NDArray[np.float64],
+    timestamps_s: NDArray[np.float64],
+    band: NDArray[np.float64] | None,
+    told: Callable[[int], object],
+) -> NDArray[np.float64]:
+    row, scores = views.fresh(1)[:, 0], np.empty(len(values))
+    for start in range(0, len(values), ROWS):
+        part = slice(start, min(start + ROWS, len(values)))
+        some = band[:, part] if band is not None else None
+        scores[part] = score_series(values[part], timestamps_s[part], row, some)
+        told(part.stop - start)
+    return scores

@@ -10,6 +10,8 @@ import threading
 from metercast.engine import CONTRACT, Engine
 
 ENGINE = "METERCAST_ENGINE"
+_LAST_S = 30.0
+"""What a terminated program may take at most to ship its last events."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +71,9 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
         engine.is_on = True
         engine.default_user = settings.user
         engine.capacity = settings.ring_capacity
+        engine.clock = settings.clock
+        if type(engine) is Engine:
+            engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
         _shipper = Shipper(engine, settings)
@@ -123,6 +128,25 @@ def _register_ends() -> None:
     # multiprocessing and preforking servers end their children with `_exit`, which runs no exit handler
     for name in ("_exit", "execv", "execve"):
         setattr(os, name, _after_stop(getattr(os, name)))
+    if threading.current_thread() is threading.main_thread():
+        _stop_on_terminate()
+
+
+def _stop_on_terminate() -> None:
+    """SIGTERM still ends the program, but what it recorded is shipped first; a program's own handler replaces this."""
+    import signal
+
+    def terminate(number: int, _frame: object) -> None:
+        engine.checkpoint()
+        # In a thread of its own, because what was interrupted may hold a lock that stopping needs.
+        stopping = threading.Thread(target=stop, daemon=True)
+        stopping.start()
+        stopping.join(_LAST_S)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def _after_stop(leave: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,6 +161,8 @@ def _after_stop(leave: Callable[..., Any]) -> Callable[..., Any]:
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.RLock()
+    if _shipper is not None:
+        _shipper.forget_journal()
     engine.reset_after_fork()
     if _shipper is not None:
         _shipper.restart_after_fork()

@@ -18,7 +18,15 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("cpu_budget", "METERCAST_CPU_BUDGET", float, 0.01, "share of the CPU; above it, detail becomes totals"),
     ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
+    ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
+    (
+        "journal",
+        "METERCAST_JOURNAL",
+        bool,
+        False,
+        "count what a SIGKILL interrupts; batches go to disk first",
+    ),
     ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
 )
@@ -43,7 +51,9 @@ class Settings:
     cpu_budget: float
     interval_s: float
     timeout_s: float
+    clock: str
     engine: str
+    journal: bool
     control: str
     off: bool
 
@@ -76,6 +86,8 @@ def _parse(variable: str, kind: type, text: str) -> object:
         raise ValueError(f"{variable}={text!r} is not a number. Set a positive {kind.__name__} or unset it.") from None
     if kind is not str and not value > 0:
         raise ValueError(f"{variable}={text!r} must be above 0. Set a positive {kind.__name__} or unset it.")
+    if variable == "METERCAST_CLOCK" and value not in ("exact", "adaptive", "coarse"):
+        raise ValueError(f"{variable}={text!r} is none of `exact`, `adaptive`, `coarse`. Set one of them or unset it.")
     if variable == "METERCAST_DETAIL" and value not in ("execution", "call"):
         raise ValueError(f"{variable}={text!r} is neither `execution` nor `call`. Set one of them or unset it.")
     return value

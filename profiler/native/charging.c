@@ -20,7 +20,7 @@ static Thread *threads;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_key;
 static atomic_ullong serials;
-static int64_t calls_of_ended, attributed_of_ended_ns;
+static int64_t calls_of_ended, attributed_of_ended_ns, moved_by_ended[2];
 
 /* Threads ---------------------------------------------------------------------------------------------------------- */
 
@@ -359,6 +359,7 @@ void collect(Engine *engine) {
         }
         calls_of_ended += thread->calls;
         attributed_of_ended_ns += thread->attributed_ns;
+        for (int way = 0; way < 2; way++) moved_by_ended[way] += thread->moved[way];
         *place = thread->next;
         Py_XDECREF(thread->charged);
         free(thread);
@@ -382,6 +383,15 @@ int64_t threads_attributed_ns(void) {
     return attributed_ns;
 }
 
+void threads_moved(int64_t moved[2]) {
+    pthread_mutex_lock(&threads_lock);
+    for (int way = 0; way < 2; way++) {
+        moved[way] = moved_by_ended[way];
+        for (Thread *thread = threads; thread; thread = thread->next) moved[way] += thread->moved[way];
+    }
+    pthread_mutex_unlock(&threads_lock);
+}
+
 void threads_after_fork(Engine *engine, Execution *current) {
     Thread *thread = this_thread();
     pthread_mutex_init(&threads_lock, NULL);
@@ -391,6 +401,8 @@ void threads_after_fork(Engine *engine, Execution *current) {
     memset(thread->sums, 0, sizeof thread->sums);
     thread->used = 0;
     thread->calls = thread->attributed_ns = calls_of_ended = attributed_of_ended_ns = 0;
+    memset(thread->moved, 0, sizeof thread->moved);
+    memset(moved_by_ended, 0, sizeof moved_by_ended);
     thread->claimed_ns = thread->claimed_new_ns = 0;
     atomic_flag_clear(&thread->lock);
     watch_processor();

@@ -188,6 +188,8 @@ static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize
         started_ns += elapsed_clock() - read_clock(CLOCK_MONOTONIC);
     }
     metercast_charge_call(thread, code, started_ns, sizes[0], sizes[1], sizes[2]);
+    int is_write = code == DISK_WRITE || code == MEMORY_WRITE;
+    thread->moved[is_write] += sizes[0] + sizes[2];
     record_stale(self, thread);
     Py_RETURN_NONE;
 }
@@ -226,6 +228,19 @@ static PyObject *engine_mute(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignore
     Py_RETURN_NONE;
 }
 
+static PyObject *engine_count_into(Engine *self, PyObject *value) {
+    Py_buffer buffer = {0};
+    if (value != Py_None && PyObject_GetBuffer(value, &buffer, PyBUF_WRITABLE) < 0) return NULL;
+    if (value != Py_None && buffer.len < 8) {
+        PyBuffer_Release(&buffer);
+        PyErr_Format(PyExc_ValueError, "count_into: a writable buffer of 8 bytes or more is wanted, not %R", value);
+        return NULL;
+    }
+    PyBuffer_Release(&self->ring.counted_in);
+    self->ring.counted_in = buffer;
+    Py_RETURN_NONE;
+}
+
 static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignored)) {
     metercast_forget_forked();
     ring_clear(&self->ring);
@@ -257,6 +272,12 @@ static PyObject *engine_calls(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
 
 static PyObject *engine_attributed_ns(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromLongLong(threads_attributed_ns());
+}
+
+static PyObject *engine_moved(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
+    int64_t moved[2];
+    threads_moved(moved);
+    return Py_BuildValue("(LL)", (long long)moved[0], (long long)moved[1]);
 }
 
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
@@ -345,12 +366,14 @@ static PyMethodDef engine_methods[] = {
     METHOD(checkpoint, METH_NOARGS),
     METHOD(charged, METH_NOARGS),
     METHOD(mute, METH_NOARGS),
+    METHOD(count_into, METH_O),
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
     METHOD(take, METH_O),
     METHOD(take_totals, METH_NOARGS),
     METHOD(calls, METH_NOARGS),
     METHOD(attributed_ns, METH_NOARGS),
+    METHOD(moved, METH_NOARGS),
     METHOD(intercept, METH_NOARGS),
     {NULL, NULL, 0, NULL},
 };

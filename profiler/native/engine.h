@@ -48,6 +48,7 @@ typedef struct {
     Total *totals; /* hash table with open addressing; records == 0: the place is free */
     Py_ssize_t places, used;
     long long dropped;
+    Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
     char is_on, sums_up;
 } Ring;
 
@@ -111,6 +112,7 @@ typedef struct Thread {
     Sum sums[CODES];
     int64_t calls;
     int64_t attributed_ns; /* CPU ever charged to an execution */
+    int64_t moved[2];      /* bytes read, written for operations by calls that the kernel counts in /proc/PID/io */
     int is_busy, is_muted;
 } Thread;
 
@@ -166,6 +168,7 @@ void record_stale(Engine *engine, Thread *thread);
 void collect(Engine *engine); /* settle every thread, as before a flush */
 int64_t threads_calls(void);
 int64_t threads_attributed_ns(void);
+void threads_moved(int64_t moved[2]);
 void threads_after_fork(Engine *engine, Execution *current);
 
 /* engine.c */

@@ -161,39 +161,55 @@ static inline int64_t start(void) {
 
 int64_t metercast_call_starts(void) { return start(); }
 
-void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
+/* The same for a call that the kernel counts in /proc/PID/io, as it does reading and writing but not send and recv. */
+static void count_moved(int descriptor, int is_write, int64_t started_ns, int64_t size) {
     count(descriptor, is_write, started_ns, size);
+    Thread *thread = metered_thread();
+    if (thread == NULL || size <= 0) return;
+    int is_connection = descriptor >= 0 && descriptor < DESCRIPTORS && descriptors[descriptor].kind == NETWORK;
+    if (thread->charged || is_connection) thread->moved[is_write] += size;
 }
 
-#define COUNTED(result_type, name, is_write, descriptor, parameters, arguments) \
-    static result_type counted_##name parameters {                             \
-        int64_t started_ns = start();                                          \
-        result_type size = name arguments;                                     \
-        if (started_ns) count(descriptor, is_write, started_ns, size);         \
-        return size;                                                           \
-    }
+void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
+    count_moved(descriptor, is_write, started_ns, size);
+}
 
-COUNTED(ssize_t, read, 0, d, (int d, void *b, size_t n), (d, b, n))
-COUNTED(ssize_t, write, 1, d, (int d, const void *b, size_t n), (d, b, n))
-COUNTED(ssize_t, pread, 0, d, (int d, void *b, size_t n, off_t o), (d, b, n, o))
-COUNTED(ssize_t, pwrite, 1, d, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
-COUNTED(ssize_t, readv, 0, d, (int d, const struct iovec *v, int n), (d, v, n))
-COUNTED(ssize_t, writev, 1, d, (int d, const struct iovec *v, int n), (d, v, n))
-COUNTED(ssize_t, preadv, 0, d, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o))
-COUNTED(ssize_t, pwritev, 1, d, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o))
-COUNTED(ssize_t, preadv2, 0, d, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f))
-COUNTED(ssize_t, pwritev2, 1, d, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f))
-COUNTED(ssize_t, send, 1, d, (int d, const void *b, size_t n, int f), (d, b, n, f))
-COUNTED(ssize_t, sendto, 1, d,
-        (int d, const void *b, size_t n, int f, const struct sockaddr *a, socklen_t l), (d, b, n, f, a, l))
-COUNTED(ssize_t, sendmsg, 1, d, (int d, const struct msghdr *m, int f), (d, m, f))
+/* Outside of any operation only connections are watched. */
+static inline int matters(int descriptor) {
+    return metercast_thread->charged != NULL ||
+           (descriptor >= 0 && descriptor < DESCRIPTORS && descriptors[descriptor].kind == NETWORK);
+}
+
+#define CALLING(name, is_write, counting, parameters, arguments)       \
+    static ssize_t counted_##name parameters {                        \
+        int64_t started_ns = start();                                 \
+        ssize_t size = name arguments;                                \
+        if (started_ns && matters(d)) counting(d, is_write, started_ns, size); \
+        return size;                                                  \
+    }
+#define COUNTED(name, is_write, parameters, arguments) CALLING(name, is_write, count_moved, parameters, arguments)
+#define SENDING(name, parameters, arguments) CALLING(name, 1, count, parameters, arguments)
+
+COUNTED(read, 0, (int d, void *b, size_t n), (d, b, n))
+COUNTED(write, 1, (int d, const void *b, size_t n), (d, b, n))
+COUNTED(pread, 0, (int d, void *b, size_t n, off_t o), (d, b, n, o))
+COUNTED(pwrite, 1, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
+COUNTED(readv, 0, (int d, const struct iovec *v, int n), (d, v, n))
+COUNTED(writev, 1, (int d, const struct iovec *v, int n), (d, v, n))
+COUNTED(preadv, 0, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o))
+COUNTED(pwritev, 1, (int d, const struct iovec *v, int n, off_t o), (d, v, n, o))
+COUNTED(preadv2, 0, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f))
+COUNTED(pwritev2, 1, (int d, const struct iovec *v, int n, off_t o, int f), (d, v, n, o, f))
+SENDING(send, (int d, const void *b, size_t n, int f), (d, b, n, f))
+SENDING(sendto, (int d, const void *b, size_t n, int f, const struct sockaddr *a, socklen_t l), (d, b, n, f, a, l))
+SENDING(sendmsg, (int d, const struct msghdr *m, int f), (d, m, f))
 
 /* A peek leaves the bytes to be read again, so it counts nothing. */
 #define RECEIVING(name, parameters, arguments)                                        \
     static ssize_t counted_##name parameters {                                        \
         int64_t started_ns = start();                                                 \
         ssize_t size = name arguments;                                                \
-        if (started_ns && !(f & MSG_PEEK)) count(d, 0, started_ns, size);             \
+        if (started_ns && !(f & MSG_PEEK) && matters(d)) count(d, 0, started_ns, size); \
         return size;                                                                  \
     }
 
@@ -204,8 +220,8 @@ RECEIVING(recvmsg, (int d, struct msghdr *m, int f), (d, m, f))
 /* The fortified forms that compilers put in the place of read, pread and recv. */
 extern ssize_t __read_chk(int, void *, size_t, size_t), __pread_chk(int, void *, size_t, off_t, size_t),
     __recv_chk(int, void *, size_t, size_t, int);
-COUNTED(ssize_t, __read_chk, 0, d, (int d, void *b, size_t n, size_t m), (d, b, n, m))
-COUNTED(ssize_t, __pread_chk, 0, d, (int d, void *b, size_t n, off_t o, size_t m), (d, b, n, o, m))
+COUNTED(__read_chk, 0, (int d, void *b, size_t n, size_t m), (d, b, n, m))
+COUNTED(__pread_chk, 0, (int d, void *b, size_t n, off_t o, size_t m), (d, b, n, o, m))
 RECEIVING(__recv_chk, (int d, void *b, size_t n, size_t m, int f), (d, b, n, m, f))
 
 static int counted_sendmmsg(int d, struct mmsghdr *messages, unsigned int n, int f) {
@@ -229,8 +245,8 @@ static int counted_recvmmsg(int d, struct mmsghdr *messages, unsigned int n, int
 /* The kernel copies between two descriptors: the same bytes are read from one and written to the other. */
 static void count_copy(int from, int to, int64_t started_ns, int64_t size) {
     if (started_ns == 0) return;
-    count(from, 0, started_ns, size);
-    count(to, 1, UNTIMED, size);
+    count_moved(from, 0, started_ns, size);
+    count_moved(to, 1, UNTIMED, size);
 }
 
 static ssize_t counted_sendfile(int to, int from, off_t *offset, size_t n) {

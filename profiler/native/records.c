@@ -108,6 +108,7 @@ void ring_clear(Ring *ring) {
 }
 
 void ring_free(Ring *ring) {
+    PyBuffer_Release(&ring->counted_in);
     forget_names(&ring->names);
     Py_CLEAR(ring->names.numbers);
     free(ring->names.texts);
@@ -117,6 +118,7 @@ void ring_free(Ring *ring) {
 
 void ring_append(Ring *ring, Execution *execution, PyObject *meter, Record record) {
     if (!ring->is_on) return;
+    if (ring->counted_in.buf) ++*(uint64_t *)ring->counted_in.buf;
     name_execution(&ring->names, execution);
     record.operation = execution->operation_name;
     record.user = execution->user_name;

@@ -1,198 +1,240 @@
-"""The engine's hook that scores closed windows, opens and closes episodes, and says what they cost."""
+"""The engine's hook: scores all closed windows of all series at once, and hands what is severe to the episodes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from features.database import Connection
-from models.contracts import Detector, State
-from models.detectors.registry import DETECTORS
-from serving.alerts.anomaly import EVERYONE, Anomaly
-from serving.alerts.intensity import intensities
+from models.detectors.multi_view_bank import Readings
+from models.detectors.views import VIEWS
+from serving.alerts import calendar
+from serving.alerts.anomaly import EVERYONE, SPEND, WHOLE
+from serving.alerts.episodes import OPEN_AT, STAY_AT, Episodes, Reading
+from serving.alerts.gate import Gate
+from serving.alerts.intensity import Price, Rates, intensities, spends
+from serving.alerts.series_bank import Drifted, SeriesBank
 from serving.alerts.store import create, read_open, write
+from serving.alerts.unit_prices import UnitPrices
 
-_logger = logging.getLogger(__name__)
-OPEN_AT, STAY_AT = 18.0, 8.0
-"""Nats of surprise that open an episode, and that keep one open."""
+DAY_S = 86_400.0
+"""Spend a window has a rhythm of a day: it is judged once one is known; and so long a series counts as new."""
 
-QUIET_WINDOWS = 8
-"""So many windows below `STAY_AT` end an episode."""
-
-Price = Callable[[str, Mapping[tuple[str, str], float]], tuple[Decimal, str]]
-"""(operation, excess by (micro-operation type, resource)) -> amount and currency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One series in one window: usage a run, the surprise of it, and what was expected."""
-
-    user: str
-    operation: str
-    micro: str
-    resource: str
-    value: float
-    runs: float
-    score: float
-    expected: tuple[float, float, float]
+NEVER_JUDGED = -1.0
+_KEEP = "INSERT INTO detectors VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state"
 
 
 class DetectionHook:
-    """Scores every (user, operation, micro-operation) and every operation over all users, by usage a run.
+    """Watches every (user, operation, micro-operation) by usage a run, and runs, operations, users and all by spend.
 
-    An operation has at most one open episode over all users; its users have episodes of their own only beside that.
+    Everything is kept in tables of the engine's database, in the engine's transaction.
     """
 
-    def __init__(self, window_s: int, detector: str = "multi-view", price: Price | None = None) -> None:
-        """Watch windows of one length; raises KeyError for a detector that is not registered."""
+    def __init__(self, window_s: int, price: Price | None = None, gate: Gate | None = None) -> None:
+        """Watch windows of one length; without ``price`` nothing is judged by money."""
         self.window_s = window_s
-        self._kind = DETECTORS[detector]
-        self._price = price
-        self._detectors: dict[str, Detector] | None = None
-        self._open: dict[tuple[str, str], Anomaly] = {}
+        self._rates = Rates(price) if price else None
+        self._bank = SeriesBank()
+        self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
+        self._planned: list[calendar.PlannedEvent] = []
+        self._bars: dict[tuple[str, str], float] = {}
+        self._prices = UnitPrices()
+        self._is_loaded = False
 
     def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
         """Take in closed windows; everything changed is written on the engine's connection."""
-        if window_s != self.window_s:
+        if window_s != self.window_s or rows.is_empty():
             return
-        detectors = self._loaded(connection)
-        touched: set[str] = set()
-        for (start,), frame in intensities(rows).group_by(["window_start"], maintain_order=True):
-            start_ns = int(start.timestamp()) * 1_000_000_000
-            readings = [self._read(detectors, touched, row, start_ns) for row in frame.iter_rows(named=True)]
-            self._follow(readings, start_ns, connection)
-        states = ((series, _dump(detectors[series].state())) for series in touched)
-        connection.executemany(
-            "INSERT INTO detectors VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state", states
-        )
+        self._load(connection)
+        start_ns = _start_ns(rows)
+        windows = list(self._windows(rows))
+        if self._rates is not None:
+            self._prices.see(self._rates.known, start_ns, connection)
+        self._planned, self._bars = calendar.events(connection), calendar.bars(connection, start_ns)
+        touched = []
+        for start_ns, frame in windows:
+            touched.append(self._window(frame, start_ns, connection))
+        if touched:
+            columns = np.unique(np.concatenate([columns for columns, _ in touched]))
+            names = dict(
+                zip(
+                    np.concatenate([columns for columns, _ in touched]).tolist(),
+                    (name for _, names in touched for name in names),
+                    strict=True,
+                )
+            )
+            states = zip((names[column] for column in columns.tolist()), self._bank.dump(columns), strict=True)
+            connection.executemany(_KEEP, states)
 
     def rolled_back(self) -> None:
         """Forget what was not committed; it is read again from the database."""
-        self._detectors = None
-        self._open = {}
+        self._is_loaded = False
 
-    def _loaded(self, connection: Connection) -> dict[str, Detector]:
-        if self._detectors is None:
-            create(connection)
-            found = connection.execute("SELECT series, state FROM detectors").fetchall()
-            self._detectors = self._restored(found)
-            self._open = {(anomaly.user, anomaly.operation): anomaly for anomaly in read_open(connection)}
-        return self._detectors
+    def _load(self, connection: Connection) -> None:
+        if self._is_loaded:
+            return
+        create(connection)
+        self._bank = SeriesBank()
+        unreadable = self._bank.load(connection.execute("SELECT series, state FROM detectors").fetchall())
+        connection.executemany("DELETE FROM detectors WHERE series = ?", ((name,) for name in unreadable))
+        self._episodes.put(read_open(connection))
+        self._prices.load(connection)
+        self._is_loaded = True
 
-    def _restored(self, found: list[tuple[str, str]]) -> dict[str, Detector]:
-        """Detectors from their states; one that another version wrote starts anew instead of stopping the engine."""
-        detectors: dict[str, Detector] = {}
-        for series, state in found:
-            try:
-                detectors[series] = self._kind.restore(_parse(state))
-            except (KeyError, TypeError, ValueError) as error:
-                _logger.warning("detector of %s starts anew, its state is of another version: %r", series, error)
-        return detectors
+    def _windows(self, rows: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        """(start in ns, readings to make) of each window, in time order."""
+        found = intensities(rows).drop("total")
+        if self._rates is not None:
+            found = pl.concat([found, spends(rows, self._rates).select(found.columns)])
+        for (start,), frame in found.sort("window_start").group_by(["window_start"], maintain_order=True):
+            yield int(start.timestamp()) * 1_000_000_000, frame
 
-    def _read(
-        self, detectors: dict[str, Detector], touched: set[str], row: dict[str, object], start_ns: int
-    ) -> Reading:
-        user, operation, micro = str(row["user_id"]), str(row["operation_id"]), str(row["micro_operation_type"])
-        series = f"{user}|{operation}|{micro}"
-        detector = detectors.get(series)
-        if detector is None:
-            detector = detectors[series] = self._kind()
-        touched.add(series)
-        value = float(row["value"])  # type: ignore[arg-type]
-        score, expected = detector.score_one(value, start_ns / 1e9), detector.expected()
-        detector.learn_one(value, start_ns / 1e9)
-        runs = float(row["runs"])  # type: ignore[arg-type]
-        return Reading(user, operation, micro, str(row["resource"]), value, runs, score, expected)
-
-    def _follow(self, readings: list[Reading], start_ns: int, connection: Connection) -> None:
-        """Open, continue and end episodes with the readings of one window; operations over all users come first."""
-        groups: dict[tuple[str, str], list[Reading]] = {}
-        for reading in readings:
-            groups.setdefault((reading.user, reading.operation), []).append(reading)
-        for key in sorted(groups, key=lambda key: (key[0] != EVERYONE, key)):
-            high = max((r for r in groups[key] if r.value > r.expected[2]), key=lambda r: r.score, default=None)
-            episode = self._open.get(key)
-            covered = key[0] != EVERYONE and (EVERYONE, key[1]) in self._open
-            if episode is None and high is not None and high.score >= OPEN_AT and not covered:
-                episode = self._opened(high, start_ns)
-            elif episode is None or high is None or high.score < STAY_AT:
-                continue
-            self._open[key] = episode = self._grown(episode, groups[key], high, start_ns)
-            write(connection, episode)
-        self._end_quiet(start_ns, connection)
-
-    def _opened(self, high: Reading, start_ns: int) -> Anomaly:
-        name = f"{high.user}|{high.operation}|{start_ns}"
-        return Anomaly(
-            id=hashlib.sha256(name.encode()).hexdigest()[:16],
-            user=high.user,
-            operation=high.operation,
-            micro_operation_type=high.micro,
-            resource=high.resource,
-            started_ns=start_ns,
-            last_ns=start_ns,
-            ended_ns=None,
-            score=0.0,
-            observed=high.value,
-            expected=high.expected,
-        )
-
-    def _grown(self, episode: Anomaly, readings: list[Reading], high: Reading, start_ns: int) -> Anomaly:
-        excess = dict(episode.excess)
-        for reading in readings:
-            beyond = (reading.value - reading.expected[1]) * reading.runs
-            if beyond > 0 and reading.score >= STAY_AT:
-                key = (reading.micro, reading.resource)
-                excess[key] = excess.get(key, 0.0) + beyond
-        cost, currency = self._price(episode.operation, excess) if self._price else (None, "")
-        episode = replace(episode, last_ns=start_ns + self.window_s * 1_000_000_000, excess=excess, cost=cost)
-        episode = replace(episode, currency=currency)
-        main = self._main(episode, readings)
-        if main is not None and (main.micro != episode.micro_operation_type or main.value > episode.observed):
-            episode = replace(
-                episode,
-                micro_operation_type=main.micro,
-                resource=main.resource,
-                observed=main.value,
-                expected=main.expected,
+    def _window(self, frame: pl.DataFrame, start_ns: int, connection: Connection) -> tuple[NDArray[np.intp], list[str]]:
+        """Score and learn one window of all series; returns the series touched."""
+        start_s = start_ns / 1e9
+        keys = list(
+            zip(
+                *(frame[name].to_list() for name in ("user_id", "operation_id", "micro_operation_type", "resource")),
+                strict=True,
             )
-        return replace(episode, score=round(max(high.score, episode.score), 3))
-
-    def _main(self, episode: Anomaly, readings: list[Reading]) -> Reading | None:
-        """The reading of the resource that has cost most so far; without prices, of the greatest surprise."""
+        )
+        names = ["|".join(key) for key in keys]
+        relatives = [f"{EVERYONE}|{key[1]}|{key[2]}|{key[3]}" if key[3] != SPEND else None for key in keys]
+        columns = self._bank.columns(names, relatives, start_s)
+        values = frame["value"].to_numpy()
+        drifted = self._bank.turned(columns, start_s)
+        readings = self._bank.step(columns, values, start_s)
+        severity = self._judged(readings, keys, columns, start_ns)
+        watched = self._episodes.watched
+        wanted = (severity >= STAY_AT) | np.array([key[:2] in watched or (EVERYONE, key[1]) in watched for key in keys])
+        runs = frame["runs"].to_list()
         found = [
-            one
-            for one in readings
-            if one.score >= STAY_AT and one.value > one.expected[2] and (one.micro, one.resource) in episode.excess
+            _reading(keys[index], float(values[index]), runs[index], readings, index, float(severity[index]))
+            for index in np.flatnonzero(wanted & (severity != NEVER_JUDGED)).tolist()
+        ]
+        found += self._drifts(drifted, keys, columns, runs)
+        found += self._drifting(keys, values, runs)
+        found += self._risen(keys, values, runs, start_ns)
+        found += self._new(keys, columns, values, start_s)
+        for anomaly in self._episodes.follow(found, start_ns):
+            write(connection, anomaly)
+        return columns, names
+
+    def _judged(
+        self,
+        readings: Readings,
+        keys: list[tuple[str, str, str, str]],
+        columns: NDArray[np.intp],
+        start_ns: int,
+    ) -> NDArray[np.float64]:
+        """Severities after what people said: planned time is quiet, raised bars are higher; young spend waits."""
+        severity = readings.severity
+        is_spend = np.array([key[3] == SPEND for key in keys])
+        severity = np.where(is_spend & (self._bank.age_s(columns, start_ns / 1e9) < DAY_S), NEVER_JUDGED, severity)
+        if not self._planned and not self._bars:
+            return severity
+        for index in np.flatnonzero(severity >= STAY_AT).tolist():
+            user, operation = keys[index][:2]
+            if any(event.covers(user, operation, start_ns) for event in self._planned):
+                severity[index] = 0.0
+            severity[index] /= self._bars.get((user, operation), 1.0)
+        return severity
+
+    def _drifts(
+        self,
+        drifted: list[Drifted],
+        keys: list[tuple[str, str, str, str]],
+        columns: NDArray[np.intp],
+        runs: list[float],
+    ) -> list[Reading]:
+        """Readings of levels that crept up: those of a run, which more customers do not raise."""
+        at = {column: index for index, column in enumerate(columns.tolist())}
+        found = []
+        for one in drifted:
+            key = keys[at[one.column]]
+            if key[2] != WHOLE:
+                window_runs = runs[at[one.column]]
+                found.append(
+                    Reading(*key, one.mean, window_runs, one.score, one.expected, "mean of a quarter day", "drift")
+                )
+        return found
+
+    def _drifting(
+        self, keys: list[tuple[str, str, str, str]], values: NDArray[np.float64], runs: list[float]
+    ) -> list[Reading]:
+        """Readings of drifts that are open, against what was usual before they were found."""
+        at = {key: index for index, key in enumerate(keys)}
+        found = []
+        for one in self._episodes.drifting:
+            key = (one.user, one.operation, one.micro_operation_type, one.resource)
+            if key in at:
+                index = at[key]
+                figures = float(values[index]), runs[index], STAY_AT, one.expected
+                found.append(Reading(*key, *figures, kind="drift"))
+        return found
+
+    def _risen(
+        self, keys: list[tuple[str, str, str, str]], values: NDArray[np.float64], runs: list[float], start_ns: int
+    ) -> list[Reading]:
+        """Usage of units whose price has risen, by all users: what it costs more than it would have."""
+        risen = self._prices.risen(start_ns)
+        return [
+            Reading(
+                EVERYONE,
+                WHOLE,
+                key[2],
+                key[3],
+                now,
+                float(values[index]) * runs[index],
+                OPEN_AT,
+                (before,) * 3,
+                "unit price",
+                "price",
+            )
+            for index, key in enumerate(keys if risen else ())
+            if key[0] == EVERYONE
+            for now, before in [risen.get(key[1:], (0.0, 0.0))]
+            if now > before
         ]
 
-        price = self._price
-        if price is None or not episode.excess:
-            return max(found, key=lambda one: one.score, default=None)
-        # Over the whole episode: what merely lingers in its last window must not give it its name.
-        dearest = max(episode.excess, key=lambda key: price(episode.operation, {key: episode.excess[key]})[0])
-        return next((one for one in found if (one.micro, one.resource) == dearest), None)
+    def _new(
+        self,
+        keys: list[tuple[str, str, str, str]],
+        columns: NDArray[np.intp],
+        values: NDArray[np.float64],
+        start_s: float,
+    ) -> list[Reading]:
+        """Spend of users who came within the last day, where others have been there for longer."""
+        if self._rates is None:
+            return []
+        ages = self._bank.age_s(columns, start_s)
+        whole = next((index for index, key in enumerate(keys) if key[:2] == (EVERYONE, WHOLE)), None)
+        if whole is None or ages[whole] < DAY_S:
+            return []
+        return [
+            Reading(*keys[index], float(values[index]), 1.0, OPEN_AT, (0.0, 0.0, 0.0), "first seen", "new")
+            for index in np.flatnonzero(ages < DAY_S).tolist()
+            if keys[index][3] == SPEND and keys[index][1] == WHOLE
+        ]
 
-    def _end_quiet(self, start_ns: int, connection: Connection) -> None:
-        patience_ns = QUIET_WINDOWS * self.window_s * 1_000_000_000
-        for key, episode in list(self._open.items()):
-            if start_ns - episode.last_ns >= patience_ns:
-                del self._open[key]
-                write(connection, replace(episode, ended_ns=episode.last_ns))
+    def _daily_spend(self, user: str) -> float:
+        """What a user, or all, usually spend in a day; of those without a past, what all do."""
+        level, count = self._bank.level(f"{user}|{WHOLE}|{WHOLE}|{SPEND}")
+        if count * self.window_s < DAY_S:
+            level = max(level, self._bank.level(f"{EVERYONE}|{WHOLE}|{WHOLE}|{SPEND}")[0])
+        return level * DAY_S / self.window_s
 
 
-def _dump(state: State) -> str:
-    arrays = {name: np.asarray(value).tolist() for name, value in state.arrays.items()}
-    return json.dumps({"document": dict(state.document), "arrays": arrays})
+def _start_ns(rows: pl.DataFrame) -> int:
+    """When the first of these windows starts."""
+    return int(rows["window_start"].cast(pl.Int64).min() or 0)  # type: ignore[arg-type]
 
 
-def _parse(text: str) -> State:
-    found = json.loads(text)
-    return State(found["document"], {name: np.asarray(value) for name, value in found["arrays"].items()})
+def _reading(
+    key: tuple[str, str, str, str], value: float, runs: float, readings: Readings, index: int, severity: float
+) -> Reading:
+    expected = (float(readings.low[index]), float(readings.middle[index]), float(readings.high[index]))
+    return Reading(*key, value, runs, severity, expected, VIEWS[int(readings.view[index])])

@@ -21,7 +21,7 @@ MOST = 10_000
 
 
 class Feedback(BaseModel):
-    """What someone thinks of an anomaly: useful, expected or wrong."""
+    """What someone thinks of an anomaly: useful, expected, planned or wrong."""
 
     verdict: str
 
@@ -74,13 +74,19 @@ def post_feedback(anomaly_id: str, body: Feedback, platform: PlatformDependency,
 
 
 def visible(principal: Principal, platform: Platform, found: list[Anomaly]) -> list[Anomaly]:
-    """What a caller may see of these: sums over all tenants are the vendor's."""
+    """What a caller may see of these: sums over all tenants are the vendor's.
+
+    That an operation is out of the ordinary for everyone is told to a tenant only where enough others use it.
+    """
     if principal.vendor:
         return found
     shared = [one for one in found if one.user == EVERYONE]
     used = _operations(platform, str(principal.tenant)) if shared else frozenset()
+    used &= platform.history.common_operations(platform.settings.min_group) if used else frozenset()
     return [
-        one if one.user != EVERYONE else replace(one, observed=0.0, expected=(0.0, 0.0, 0.0), cost=None, currency="")
+        one
+        if one.user != EVERYONE
+        else replace(one, observed=0.0, expected=(0.0, 0.0, 0.0), cost=None, currency="", shares={})
         for one in found
         if one.user in (principal.tenant, EVERYONE) and (one.user != EVERYONE or one.operation in used)
     ]
@@ -109,7 +115,14 @@ def document(anomaly: Anomaly) -> dict[str, Any]:
             for (micro, resource), amount in anomaly.excess.items()
         ],
         "cost": str(anomaly.cost) if anomaly.cost is not None else None,
+        "costPerHour": str(anomaly.cost_per_hour) if anomaly.cost_per_hour is not None else None,
         "currency": anomaly.currency or None,
+        "kind": anomaly.kind,
+        "view": anomaly.view or None,
+        "causes": []
+        if hidden
+        else [{"what": what, "name": name, "share": round(share, 4)} for what, name, share in anomaly.causes],
+        "paged": iso(anomaly.paged_ns) if anomaly.paged_ns is not None else None,
         "verdict": anomaly.verdict or None,
         "reason": f"{anomaly.operation} used more than usual for everyone" if hidden else anomaly.reason,
     }

@@ -13,18 +13,26 @@ from fastapi.staticfiles import StaticFiles
 from serving import tracing
 from serving.api import (
     anomalies,
+    baselines,
     budgets,
+    customers,
     drift,
     estimates,
     events,
     forecasts,
     health,
+    invoices,
     keys,
     live,
+    planned_events,
     plans,
+    prices,
     problems,
+    quotes,
+    service_levels,
     spend,
     usage,
+    webhooks,
 )
 from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
@@ -33,6 +41,21 @@ from serving.dashboard import login_page, pages
 from serving.platform import Platform
 from serving.settings import Settings
 
+_RESOURCES = (
+    usage,
+    baselines,
+    spend,
+    forecasts,
+    drift,
+    anomalies,
+    planned_events,
+    plans,
+    estimates,
+    live,
+    budgets,
+    keys,
+    health,
+)
 _STATIC = Path(pages.__file__).parent / "static"
 
 
@@ -53,7 +76,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.requests = Requests()
     problems.install(app)
     app.include_router(events.router, dependencies=[needs("events:write")])
-    for module in (usage, spend, forecasts, drift, anomalies, plans, estimates, live, budgets, keys, health):
+    for module in _RESOURCES:
+        app.include_router(module.router)
+    for module in (prices, quotes, customers, invoices, service_levels, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

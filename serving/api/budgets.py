@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -11,22 +12,31 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.access.principal import Principal
-from serving.api.dependencies import PlatformDependency
+from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.budgets import Budget
+from serving.budgets import AlertRules, Budget
+from serving.periods import month_ns
 from serving.platform import Platform
 
 router = APIRouter(tags=["budgets"], dependencies=[needs("estimates:read")])
 IfMatch = Annotated[str | None, Header()]
 
 
+Share = Annotated[Decimal, Field(gt=0, le=10, max_digits=12, decimal_places=6)]
+_RULES = AlertRules()
+
+
 class BudgetRequest(BaseModel):
-    """An amount of the default plan's currency."""
+    """An amount in the currency of the user's plan, when to alert, and whether reaching it is a limit."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"amount": "250.00"}]})
 
     amount: Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=6)]
+    alert_at_spent: Annotated[list[Share], Field(max_length=20)] = list(_RULES.spent)
+    alert_at_projected: Annotated[Decimal, Field(gt=0, le=1, max_digits=12, decimal_places=6)] | None = _RULES.projected
+    margin: Annotated[Decimal, Field(ge=0, lt=1, max_digits=12, decimal_places=6)] = _RULES.margin
+    limit: bool = False
 
 
 @router.get("/v1/budgets")
@@ -50,8 +60,9 @@ def put_budget(
     """Set a budget; with If-Match only when nobody changed it meanwhile."""
     visible_user(principal, platform, user)
     _unchanged(platform.budgets.find(user), if_match)
-    currency = platform.plans[platform.settings.default_plan].currency
-    budget = platform.budgets.put(user, body.amount, currency)
+    currency = platform.commerce.biller.currency_of(platform.commerce.biller.plan_of(user))
+    rules = AlertRules(tuple(body.alert_at_spent), body.alert_at_projected, body.margin, body.limit)
+    budget = platform.budgets.put(user, body.amount, currency, rules)
     platform.audit.record(principal.key_id, "budget.set", user, amount=str(body.amount), currency=currency)
     return JSONResponse(document(budget), headers={"ETag": tag(budget)})
 
@@ -64,9 +75,33 @@ def delete_budget(user: str, platform: PlatformDependency, principal: Caller, if
     platform.audit.record(principal.key_id, "budget.remove", user)
 
 
+@router.get("/v1/budgets/{user}/status")
+def get_status(user: str, platform: PlatformDependency, principal: Caller) -> dict[str, Any]:
+    """What the ledger says was spent of a budget, its alerts, and whether its limit lets the user go on."""
+    budget, now_ns = _existing(user, platform, principal), time.time_ns()
+    spent = platform.commerce.watch.spent(budget, now_ns)
+    start_ns, end_ns = month_ns(now_ns)
+    return document(budget) | {
+        "period": {"start": iso(start_ns), "end": iso(end_ns)},
+        "spent": str(spent),
+        "remaining": str(max(Decimal(0), budget.amount - spent)),
+        "alerts": platform.budgets.raised(user, start_ns),
+        "allowed": not budget.rules.limit or spent < budget.amount,
+    }
+
+
 def document(budget: Budget) -> dict[str, Any]:
     """A budget as JSON."""
-    return {"user": budget.user, "amount": str(budget.amount), "currency": budget.currency}
+    rules = budget.rules
+    return {
+        "user": budget.user,
+        "amount": str(budget.amount),
+        "currency": budget.currency,
+        "alert_at_spent": [str(share) for share in rules.spent],
+        "alert_at_projected": None if rules.projected is None else str(rules.projected),
+        "margin": str(rules.margin),
+        "limit": rules.limit,
+    }
 
 
 def tag(budget: Budget) -> str:

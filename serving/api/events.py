@@ -31,11 +31,13 @@ async def post_events(request: Request) -> Response:
     principal = await caller(request)
     if not principal.may("events:write"):
         raise ProblemError(403, f"this key has {' '.join(sorted(principal.scopes))}; events:write is needed")
-    committer = platform_of(request).committer
+    platform = platform_of(request)
+    committer = platform.committer
     try:
         with ExitStack() as held:
             body = await _body(request, committer, held)
             batch, rejected = _read(request, body)
+            batch = platform.privacy.applied(batch)
             _check_tenant(batch, principal)
             held.enter_context(committer.room(batch.rows.nbytes))
             receipt = await committer.submit(batch) if batch.rows.num_rows else Receipt(Outcome.ACCEPTED)

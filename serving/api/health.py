@@ -47,6 +47,12 @@ def get_metrics(request: Request, platform: PlatformDependency, principal: Calle
             "Event time up to which windows close",
             status["watermark_ns"] / 1e9,
         ),
+        (
+            "metercast_ledger_difference",
+            "gauge",
+            "Largest difference between the ledger and an invoice at its closing, in its currency",
+            platform.commerce.invoices.largest_difference,
+        ),
         ("metercast_estimates_cached_total", "counter", "Estimates answered from memory", platform.estimates.hits),
         ("metercast_estimates_computed_total", "counter", "Estimates computed", platform.estimates.misses),
     )

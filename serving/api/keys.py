@@ -53,7 +53,8 @@ def post_key(body: KeyRequest, platform: PlatformDependency, principal: Caller) 
     if not platform.keys.exist() and "admin" not in body.scopes:
         raise ProblemError(422, "the first key closes the server to everyone without one; give it the scope admin")
     try:
-        key, text = platform.keys.create(body.name, body.scopes, body.tenant, body.lifetime_s)
+        tenant = platform.privacy.seen_as(body.tenant) if body.tenant is not None else None
+        key, text = platform.keys.create(body.name, body.scopes, tenant, body.lifetime_s)
     except BadKeyError as error:
         raise ProblemError(422, str(error)) from error
     platform.audit.record(principal.key_id, "key.create", key.id, scopes=list(key.scopes), tenant=key.tenant)

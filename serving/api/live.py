@@ -36,8 +36,8 @@ async def get_live(
 ) -> StreamingResponse:
     """Server-sent events: `window` for each that closes (its totals by operation), `anomaly` as it opens or changes.
 
-    Vendors also get `status` of the engine every second. The id of a `window` is its end in Unix nanoseconds: with
-    `Last-Event-ID` the stream goes on from there.
+    A window that usage came late for is told again, whole, as `revision`. Vendors also get `status` of the engine every
+    second. The id of a `window` is its end in Unix nanoseconds: with `Last-Event-ID` the stream goes on from there.
     """
     user = visible_user(principal, platform, user)
     if platform.streams >= platform.settings.streams:
@@ -56,6 +56,7 @@ class Stream:
         seen_ns = resume_ns if resume_ns is not None else platform.worker.closed_until_ns(self._window_s)
         self._seen_ns = max(seen_ns, time.time_ns() - LONGEST_RESUME_S * NANOSECONDS)
         self._told: dict[str, int] = {}
+        self._revision = max((number for number, _ in platform.worker.revisions()), default=0)
 
     async def messages(self, request: Request) -> AsyncIterator[str]:
         """Messages in the text form of the HTML standard, until the listener leaves."""
@@ -82,11 +83,22 @@ class Stream:
     async def _closed(self) -> list[str]:
         """Messages of the windows that closed since the last look."""
         until_ns = self._platform.worker.closed_until_ns(self._window_s)
+        revised = self._revised()
         if until_ns <= self._seen_ns:
-            return []
+            return await asyncio.to_thread(self._corrections, revised) if revised else []
         messages = await asyncio.to_thread(self._news, self._seen_ns, until_ns)
         self._seen_ns = until_ns
-        return messages
+        return messages + (await asyncio.to_thread(self._corrections, revised) if revised else [])
+
+    def _revised(self) -> list[tuple[int, int]]:
+        """Revisions of windows that were told before, since the last look: (number, window start)."""
+        news = [one for one in self._platform.worker.revisions() if one[0] > self._revision]
+        self._revision = news[-1][0] if news else self._revision
+        return [one for one in news if one[1] < self._seen_ns]
+
+    def _corrections(self, revised: list[tuple[int, int]]) -> list[str]:
+        kept = self._platform.closed_windows
+        return [message for number, start_ns in revised for message in kept.revised(self._user, number, start_ns)]
 
     def _news(self, start_ns: int, end_ns: int) -> list[str]:
         """Windows that closed in [start_ns, end_ns), and anomalies that are new or grew since they were told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ async def caller(request: Request, _shown: Annotated[object, Depends(_bearer)] =
     """
     platform = platform_of(request)
     principal, session = await _identify(request, platform)
+    if principal.tenant is not None:
+        principal = replace(principal, tenant=platform.privacy.seen_as(principal.tenant))
     if request.method not in SAFE and "authorization" not in request.headers:
         await _not_forged(request, session)
     if request.url.path != INGEST:  # it has a limit of its own, the log's: what was metered must get in
@@ -55,13 +58,21 @@ def needs(scope: str) -> Any:
 def visible_user(principal: Principal, platform: Platform, user: str | None) -> str | None:
     """The user to filter by: a tenant sees only itself; raises the same 404 for others' users as for unknown ones."""
     if principal.tenant is not None:
-        user = principal.tenant if user is None else user
+        user = principal.tenant if user is None else platform.privacy.seen_as(user)
         if user != principal.tenant:
             raise ProblemError(404, f"no usage of user {user!r:.80} is known; GET /v1/users lists those there are")
         return user
+    if user is not None and platform.privacy.pseudonyms is not None:
+        user = platform.privacy.pseudonyms.mapping.known(user) or user
     if user is not None and not platform.knows(user):
         raise ProblemError(404, f"no usage of user {user!r:.80} is known; GET /v1/users lists those there are")
     return user
+
+
+def vendor_only(principal: Principal) -> None:
+    """Raises a 403 problem for a tenant's key."""
+    if not principal.vendor:
+        raise ProblemError(403, "this is about all tenants; a vendor's key is needed")
 
 
 def _take_turn(request: Request, platform: Platform, principal: Principal) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from serving import spend
 from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.estimate_service import month_ns
+from serving.billing import HistoryReader
+from serving.ledger.documents import line_document
+from serving.periods import month_ns
 from serving.platform import Platform
 from serving.pricing.plan import Plan
-from serving.pricing.rate import Invoice
 from serving.pricing.usage import Period
+from serving.pricing.versions import SplitInvoice
 
 router = APIRouter(tags=["spend"], dependencies=[needs("usage:read")])
 
@@ -30,9 +31,9 @@ def get_spend(
     end: str | None = None,
 ) -> dict[str, Any]:
     """Spend of the period so far (default: this calendar month in UTC), by operation and micro-operation."""
-    bill = _bill(platform, principal, user, plan, start, end)
+    bill, whom, period = bill_of(platform, principal, user, plan, start, end)
     parts = sorted(bill.parts().items(), key=lambda item: -item[1])
-    return _head(bill, principal.tenant or str(user)) | {
+    return _head(bill, whom, period) | {
         "spend": str(bill.total),
         "parts": [
             {"operationID": operation, "microOperationType": micro, "amount": str(amount)}
@@ -51,21 +52,10 @@ def get_invoice(
     end: str | None = None,
 ) -> dict[str, Any]:
     """The invoice of a period from what is in the log, each line with its formula; `draft` until the period ends."""
-    bill = _bill(platform, principal, user, plan, start, end)
-    lines = [
-        {
-            "id": line.id,
-            "description": line.description,
-            "kind": line.kind,
-            "meter": line.meter or None,
-            "quantity": f"{line.quantity:f}",
-            "formula": line.formula,
-            "amount": str(line.amount),
-        }
-        for line in bill.lines
-    ]
-    draft = platform.worker.closed_until_ns(platform.settings.windows_s[0]) < bill.period.end_ns
-    return _head(bill, principal.tenant or str(user)) | {"draft": draft, "lines": lines, "total": str(bill.total)}
+    bill, whom, period = bill_of(platform, principal, user, plan, start, end)
+    lines = [line for one in bill.slices for line in (line_document(line, whom, one.period) for line in one.lines)]
+    draft = platform.worker.closed_until_ns(platform.settings.windows_s[0]) < period.end_ns
+    return _head(bill, whom, period) | {"draft": draft, "lines": lines, "total": str(bill.total)}
 
 
 def plan_of(platform: Platform, plan_id: str | None) -> Plan:
@@ -85,21 +75,24 @@ def period_of(start: str | None, end: str | None) -> Period:
     return Period(start_ns, end_ns)
 
 
-def _bill(
+def bill_of(
     platform: Platform, principal: Caller, user: str | None, plan: str | None, start: str | None, end: str | None
-) -> Invoice:
+) -> tuple[SplitInvoice, str, Period]:
+    """The bill of a period so far, and whose it is, under the customer's plan unless another is named."""
     chosen = visible_user(principal, platform, user)
     if chosen is None:
         raise ProblemError(422, "user is missing; GET /v1/users lists those there are")
-    return spend.invoice(
-        platform.history, platform.settings.windows_s, plan_of(platform, plan), chosen, period_of(start, end)
-    )
+    found, period = plan_of(platform, plan or platform.commerce.biller.plan_of(chosen)), period_of(start, end)
+    reader = HistoryReader(platform.history, chosen)
+    return platform.commerce.biller.bill(found.id, chosen, period, reader), chosen, period
 
 
-def _head(bill: Invoice, user: str) -> dict[str, Any]:
+def _head(bill: SplitInvoice, user: str, period: Period) -> dict[str, Any]:
+    last = bill.slices[-1]
     return {
         "user": user,
-        "plan": {"id": bill.plan_id, "version": bill.plan_version},
+        "plan": {"id": last.plan_id, "version": last.plan_version},
+        "versions": [one.plan_version for one in bill.slices],
         "currency": bill.currency,
-        "period": {"start": iso(bill.period.start_ns), "end": iso(bill.period.end_ns)},
+        "period": {"start": iso(period.start_ns), "end": iso(period.end_ns)},
     }

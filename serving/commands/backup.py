@@ -12,6 +12,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from features.data_home import data_home
+
 DATABASES = ("metercast.db", "mlflow.db")
 FOLDERS = ("models", "mlartifacts", "history")
 
@@ -66,7 +68,7 @@ def _copied(source: Path, target: Path) -> Path:
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"metercast {name}", description=__doc__)
     parser.add_argument("file", type=Path, help=about)
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    parser.add_argument("--data", type=Path, default=data_home(), help="data directory")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 

@@ -11,56 +11,109 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from features.usage_files import UsageFileError, read_table
+from models.detectors.alerting import open_alerts
 from models.detectors.registry import DETECTORS
 from models.detectors.stream import score_stream
+from serving.commands.detection_plot import Drawn, page
+
+TIMES = ("timestamp", "time", "ts", "datetime", "date")
+"""Columns taken for the time where there is no `timestamp`, in this order."""
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; returns 0, or 3 when alerts were opened and --fail-on-alert asks for it."""
+    """Run the command; returns 0, 2 for misuse, or 3 when alerts were opened and --fail-on-alert asks for it."""
     parser = argparse.ArgumentParser(prog="metercast detect", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="series, timestamp, value: Parquet, CSV or JSON")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="timestamp and value, with series where there are several: Parquet or CSV",
+    )
     parser.add_argument("--out", type=Path, required=True, help="writes series, timestamp, score, alert (Parquet)")
     parser.add_argument("--detector", default="multi-view", choices=sorted(DETECTORS), help="default: %(default)s")
+    parser.add_argument("--plot", type=Path, metavar="PAGE.html", help="draws value, expected band and alerts")
     parser.add_argument("--fail-on-alert", action="store_true", help="exit code 3 when an alert was opened")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
     try:
         frame = _read(args.data)
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+        for path in (args.out, args.plot):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
     except (UsageFileError, OSError) as error:
         print(f"metercast detect: {error}", file=sys.stderr)
         return 2
-    started = time.perf_counter()
-    console = Console(stderr=True)
-    groups = list(frame.group_by(["series"], maintain_order=True))
-    parts = []
-    for _, rows in track(groups, "Scoring", console=console, disable=not console.is_terminal):
-        stamps = rows["timestamp"].dt.epoch("us").to_numpy() / 1e6
-        score, alert = score_stream(DETECTORS[args.detector](), rows["value"].to_numpy().astype(np.float64), stamps)
-        parts.append(rows.select("series", "timestamp", "row").with_columns(score=score, alert=alert))
-    spent_s = time.perf_counter() - started
-    scores = pl.concat(parts).sort("row").drop("row")
+    started, cpu_started = time.perf_counter(), time.process_time()
+    scores, drawn = _scored(frame, args.detector, with_plot=args.plot is not None)
+    spent_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
     scores.write_parquet(args.out)
-    alerts = int((scores["alert"] > 0).sum())
+    if args.plot is not None:
+        args.plot.write_text(page(args.data.name, drawn), encoding="utf-8")
+    alerts, series = int((scores["alert"] >= 1).sum()), scores["series"].n_unique()
     rate = frame.height / max(spent_s, 1e-9)
     if args.json:
-        print(json.dumps({"rows": frame.height, "series": len(groups), "alerts": alerts, "rows_per_s": round(rate)}))
+        figures = {"rows": frame.height, "series": series, "alerts": alerts, "rows_per_s": round(rate)}
+        print(json.dumps(figures | {"rows_per_cpu_s": round(frame.height / max(cpu_s, 1e-9))}))
     else:
-        print(f"{frame.height} rows of {len(groups)} series at {rate:,.0f} rows/s: {alerts} alerts -> {args.out}")
+        print(f"{frame.height} rows of {series} series at {rate:,.0f} rows/s: {alerts} alerts -> {args.out}")
+        if args.plot is not None:
+            print(f"drawn -> {args.plot}")
     return 3 if alerts and args.fail_on_alert else 0
 
 
+def _scored(frame: pl.DataFrame, detector: str, with_plot: bool) -> tuple[pl.DataFrame, list[Drawn]]:
+    """Scores and alerts in the order of the rows, and what is needed to draw them."""
+    console, parts, drawn = Console(stderr=True), [], []
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("Scoring", total=frame.height)
+        for (name,), rows in frame.group_by(["series"], maintain_order=True):
+            # One pass in time order, whatever the order of the rows.
+            ordered = rows if rows["timestamp"].is_sorted() else rows.sort("timestamp", maintain_order=True)
+            stamps = ordered["timestamp"].dt.epoch("us").to_numpy() / 1e6
+            values = ordered["value"].fill_null(np.nan).to_numpy()
+            band = np.zeros((2, len(values))) if with_plot else None
+            score = score_stream(DETECTORS[detector], values, stamps, band, lambda done: progress.advance(task, done))
+            alert = open_alerts(score, stamps)
+            parts.append(ordered.select("series", "timestamp", "row").with_columns(score=score, alert=alert))
+            if band is not None:
+                drawn.append(Drawn(str(name), stamps, values, band, alert))
+    return pl.concat(parts).sort("row").drop("row"), drawn
+
+
 def _read(path: Path) -> pl.DataFrame:
-    """The table with row numbers; raises UsageFileError when a column is missing or time is no time."""
+    """Columns series, timestamp, value, row; raises UsageFileError when one cannot be found or time is no time."""
     frame = read_table(path)
-    missing = [name for name in ("series", "timestamp", "value") if name not in frame.columns]
+    if not frame.height:
+        raise UsageFileError(f"{path} has no rows")
+    columns = frame.columns
+    stamp = next((name for name in TIMES if name in columns), None)
+    value = "value" if "value" in columns else _only_number(frame, stamp)
+    missing = [name for name, found in (("timestamp", stamp), ("value", value)) if found is None]
     if missing:
-        raise UsageFileError(f"{path} lacks {', '.join(missing)}; found {', '.join(frame.columns)}")
+        raise UsageFileError(f"{path} lacks {', '.join(missing)}; found {', '.join(columns)}. Rename the column")
+    series = pl.col("series").cast(pl.String) if "series" in columns else pl.lit(path.stem)
+    frame = frame.select(
+        series.alias("series"), pl.col(str(stamp)).alias("timestamp"), pl.col(str(value)).alias("value")
+    )
+    if frame.schema["timestamp"] == pl.String:
+        frame = frame.with_columns(pl.col("timestamp").str.to_datetime(time_unit="us", strict=False))
     if not frame.schema["timestamp"].is_temporal():
         if not frame.schema["timestamp"].is_numeric():
             raise UsageFileError(f"{path}: timestamps are {frame.schema['timestamp']}; use ISO 8601 or Unix seconds")
         frame = frame.with_columns((pl.col("timestamp").cast(pl.Float64) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")))
-    return frame.with_columns(pl.col("series").cast(pl.String), pl.col("value").cast(pl.Float64)).with_row_index("row")
+    if frame["timestamp"].null_count():
+        raise UsageFileError(
+            f"{path}: {frame['timestamp'].null_count()} timestamps are no times; use ISO 8601 or Unix seconds"
+        )
+    return frame.with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us")), pl.col("value").cast(pl.Float64)
+    ).with_row_index("row")
+
+
+def _only_number(frame: pl.DataFrame, stamp: str | None) -> str | None:
+    """The one column of numbers, where there is but one."""
+    numbers = [name for name, kind in frame.schema.items() if kind.is_numeric() and name not in (stamp, "label")]
+    return numbers[0] if len(numbers) == 1 else None

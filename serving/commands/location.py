@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from features.data_home import data_home
 from features.database import Location, is_server
 
 
@@ -15,7 +16,7 @@ class NoDatabaseError(ValueError):
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--data and --database-url."""
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory")
+    parser.add_argument("--data", type=Path, default=data_home(), help="data directory")
     parser.add_argument(
         "--database-url",
         default=os.environ.get("METERCAST_DATABASE_URL"),

@@ -13,8 +13,9 @@ from features.database import DATABASE_ERRORS, Connection, connect
 from features.stored_rows import CorruptBatchError
 from serving.commands.location import NoDatabaseError, add_options, location_of
 from serving.storage.archive import Archive
+from serving.storage.erasure import overwrite
 from serving.storage.log_check import differences, verify
-from serving.storage.retention import DAY_NS, drop_windows, engine_offset
+from serving.storage.retention import DAY_NS, drop_windows, engine_offset, expire
 
 
 def main(argv: list[str]) -> int:
@@ -29,9 +30,7 @@ def main(argv: list[str]) -> int:
         print(f"metercast log: {error}", file=sys.stderr)
         return 1
     try:
-        answer, code = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact}[args.act](
-            connection, args
-        )
+        answer, code = _ACTS[args.act](connection, args)
     except CorruptBatchError as error:
         print(f"metercast log: {error}", file=sys.stderr)
         return 3
@@ -62,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     compact.add_argument(
         "--windows-older-than-days", type=_days, default=35.0, help="windows under an hour (default: %(default)s)"
     )
+    expire = acts.add_parser("expire", parents=[shared], help="remove all events of before an age, for good")
+    expire.add_argument("--older-than-days", type=_days, required=True)
+    expire.add_argument("--with-hours", action="store_true", help="also windows of an hour, which bills rest on")
     return parser
 
 
@@ -82,6 +84,13 @@ def _compact(connection: Connection, args: argparse.Namespace) -> tuple[dict[str
     dropped = drop_windows(connection, now_ns - round(args.windows_older_than_days * DAY_NS))
     parts = [{"file": part.file, "events": part.events} for part in made]
     return {"archived_events": sum(part.events for part in made), "parts": parts, "dropped_windows": dropped}, 0
+
+
+def _expire(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    before_ns = time.time_ns() - round(args.older_than_days * DAY_NS)
+    removed = expire(connection, before_ns, _archive(connection, args), args.with_hours)
+    overwrite(connection)
+    return {f"removed_{name}": count for name, count in removed.items()}, 0
 
 
 def _list(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -131,3 +140,6 @@ def _text(answer: dict[str, Any]) -> list[str]:
             one if isinstance(one, str) else "  ".join(f"{key}={part}" for key, part in one.items()) for one in value
         ]
     return lines or ["the log is empty"]
+
+
+_ACTS = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact, "expire": _expire}

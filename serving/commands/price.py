@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from features.usage_files import UsageFileError, read_usage
-from serving.plan_files import PlanError, load_plan
+from features.usage_files import read_usage
+from serving.ledger.documents import bill_document, explained
+from serving.plan_files import load_plan
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period
+from serving.pricing.versions import SplitInvoice
 from serving.usage_records import usage_records
 
 WINDOW_NS = 1_000_000_000
@@ -28,33 +31,52 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--plan", type=Path, required=True, help="plan file (YAML)")
     parser.add_argument("--usage", type=Path, required=True, help="events or windows: Parquet, CSV, JSON or NDJSON")
     parser.add_argument("--user", help="only this user's usage")
+    parser.add_argument("--start", help="ISO 8601; begin of the period (default: the first usage)")
+    parser.add_argument("--end", help="ISO 8601; end of the period (default: the last usage)")
+    parser.add_argument("--explain", action="store_true", help="every line step by step")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
     try:
         plan = load_plan(args.plan)
-        windows = read_usage(args.usage)
-    except (PlanError, UsageFileError) as error:
+        windows = _usage(args.usage, args.user)
+        period = _period(windows, args.start, args.end)
+    except ValueError as error:  # PlanError and UsageFileError among them
         print(f"metercast price: {error}", file=sys.stderr)
         return 2
-    if args.user is not None:
-        windows = windows.filter(pl.col("user_id") == args.user)
-        if windows.is_empty():
-            print(f"metercast price: {args.usage} has no usage of user {args.user!r}", file=sys.stderr)
-            return 2
-    if windows.is_empty():
-        print(f"metercast price: {args.usage} holds no usage", file=sys.stderr)
-        return 2
-    starts = windows["window_start"].cast(pl.Int64)
-    period = Period(int(starts.min()), int(starts.max()) + WINDOW_NS)  # type: ignore[arg-type]
     invoices = {
-        user: rate(plan, usage_records(windows.filter(pl.col("user_id") == user), WINDOW_NS), period)
+        user: rate(plan.of_customer(user), usage_records(windows.filter(pl.col("user_id") == user), WINDOW_NS), period)
         for user in windows["user_id"].unique().sort().to_list()
     }
     if args.json:
         print(json.dumps({"plan": plan.id, "version": plan.version, "invoices": _documents(invoices)}, indent=2))
+    elif args.explain:
+        for user, invoice in invoices.items():
+            print(explained(bill_document(SplitInvoice((invoice,)), user, period)))
     else:
         _show(invoices)
     return 0
+
+
+def _usage(path: Path, user: str | None) -> pl.DataFrame:
+    """The windows of a file, of one user where named; raises ValueError when there are none."""
+    windows = read_usage(path)
+    if user is not None:
+        windows = windows.filter(pl.col("user_id") == user)
+    if windows.is_empty():
+        raise ValueError(f"{path} has no usage of user {user!r}" if user is not None else f"{path} holds no usage")
+    return windows
+
+
+def _period(windows: pl.DataFrame, start: str | None, end: str | None) -> Period:
+    """The span of the usage, or as it was given; raises ValueError for times that are none."""
+    starts = windows["window_start"].cast(pl.Int64)
+    first, last = int(starts.min()), int(starts.max()) + WINDOW_NS  # type: ignore[arg-type]
+    return Period(_ns(start) if start else first, _ns(end) if end else last)
+
+
+def _ns(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * WINDOW_NS
 
 
 def invoice_document(invoice: Invoice) -> dict[str, Any]:
@@ -62,6 +84,7 @@ def invoice_document(invoice: Invoice) -> dict[str, Any]:
     return {
         "currency": invoice.currency,
         "total": str(invoice.total),
+        "taxable": {code: str(amount) for code, amount in invoice.taxable().items()},
         "lines": [
             {
                 "id": line.id,
@@ -70,6 +93,10 @@ def invoice_document(invoice: Invoice) -> dict[str, Any]:
                 "meter": line.meter,
                 "quantity": f"{line.quantity.normalize():f}",
                 "formula": line.formula,
+                "steps": [
+                    {"label": step.label or None, "formula": step.formula, "amount": f"{step.amount.normalize():f}"}
+                    for step in line.steps
+                ],
                 "preciseAmount": f"{line.precise_amount.normalize():f}",
                 "amount": str(line.amount),
                 "parts": [

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from html import escape
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Form
+from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
 
+from serving.alerts.anomaly import SPEND, SPEND_A_RUN
 from serving.alerts.store import VERDICTS
+from serving.api import planned_events
 from serving.api.anomalies import document, visible
 from serving.dashboard.rendering import UNITS, ViewDependency, prefixed, render
 
@@ -24,18 +27,44 @@ def anomalies_page(view: ViewDependency) -> Response:
     if view.user is None:
         return render(view, "empty.html", {"users": view.users})
     found = visible(view.principal, view.platform, view.platform.anomalies.list(view.user))
-    rows = sorted((document(one) for one in found), key=lambda row: -Decimal(row["cost"] or 0))
+    rows = sorted((document(one) for one in found), key=lambda row: (row["paged"] is None, -Decimal(row["cost"] or 0)))
     charts = {row["id"]: band(row) for row in rows if row["expected"]}
     said = {row["id"]: compared(row) for row in rows if row["expected"]}
+    events = [planned_events.document(event) for event in view.platform.anomalies.planned(view.user)]
     figures = {"charts": charts, "said": said, "verdicts": VERDICTS}
-    return render(view, "anomalies.html", {"anomalies": rows}, figures)
+    return render(view, "anomalies.html", {"anomalies": rows, "planned": events}, figures)
+
+
+@router.post("/anomalies/planned")
+def plan(
+    view: ViewDependency,
+    user: Annotated[str, Form(max_length=256)],
+    start: Annotated[str, Form(max_length=40)],
+    end: Annotated[str, Form(max_length=40)],
+    repeats: Annotated[str, Form(max_length=10)] = "",
+    note: Annotated[str, Form(max_length=500)] = "",
+) -> Response:
+    """Enter a planned event of a user; times without a zone are UTC."""
+    times = {"start": f"{start}Z" if len(start) == 16 else start, "end": f"{end}Z" if len(end) == 16 else end}
+    body = planned_events.NewEvent(user=user, repeats=repeats, note=note, **times)
+    planned_events.post_planned_event(body, view.platform, view.principal)
+    return RedirectResponse(f"/anomalies?user={quote(user)}", 303)
+
+
+@router.post("/anomalies/planned/{event_id}/delete")
+def unplan(view: ViewDependency, event_id: str) -> Response:
+    """Take a planned event out."""
+    planned_events.delete_planned_event(event_id, view.platform, view.principal)
+    return RedirectResponse("/anomalies", 303)
 
 
 def compared(row: dict[str, Any]) -> str:
     """What was seen a run, and what was expected, with units."""
-    unit = UNITS.get(row["resource"], "")
+    is_money = row["resource"] in (SPEND, SPEND_A_RUN)
+    unit = (row["currency"] or "") if is_money else UNITS.get(row["resource"], "")
+    each = " a window" if row["resource"] == SPEND else " a run"
     low, high = (prefixed(row["expected"][bound]) for bound in ("low", "high"))
-    return f"{prefixed(row['observed'])}{unit} a run; {low}{unit} to {high}{unit} were expected"
+    return f"{prefixed(row['observed'])}{unit}{each}; {low}{unit} to {high}{unit} were expected"
 
 
 def band(row: dict[str, Any]) -> Markup:

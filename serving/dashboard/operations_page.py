@@ -12,6 +12,7 @@ from metercast.event import MICRO_OPERATION_TYPES
 
 from features.windows import KEYS, RESOURCES
 from serving import spend
+from serving.billing import longest_window
 from serving.dashboard.icicle import Slice, icicle
 from serving.dashboard.rendering import View, ViewDependency, render
 from serving.pricing.rate import Invoice
@@ -44,7 +45,7 @@ def operations_page(view: ViewDependency) -> Response:
 
 def _usage(view: View) -> dict[tuple[str, str], dict[str, float]]:
     """Sums of the period by (operation, micro-operation)."""
-    window_s = spend.longest_window(view.platform.settings.windows_s, view.period.start_ns, view.period.end_ns)
+    window_s = longest_window(view.platform.settings.windows_s, (view.period.start_ns, view.period.end_ns))
     frame = view.platform.history.totals(window_s, view.period.start_ns, view.period.end_ns, view.user)
     sums = frame.group_by(*KEYS[1:3]).agg(
         pl.col("events", *RESOURCES[:-1]).sum(),

@@ -7,13 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from serving.api import prices
 from serving.api.spend import plan_of
-from serving.dashboard.rendering import ViewDependency, render
+from serving.dashboard.rendering import View, ViewDependency, render
 from serving.dashboard.what_if import WhatIf, break_even, scaled_bills
 from serving.forecasting import TooLittleHistoryError
+from serving.plan_comparison import revenue
+from serving.pricing.plan import Plan
 
 router = APIRouter(include_in_schema=False)
 MOST_COMPARED = 3
+PRICES_SHOWN = 12
+MOST_CUSTOMERS = 200
+"""More customers than this are compared over the API only, which may take its time."""
 
 
 @router.get("/plans")
@@ -29,6 +35,8 @@ def plans_page(
     plans = [plan_of(view.platform, plan_id) for plan_id in dict.fromkeys(chosen)]
     values: dict[str, Any] = {"compared": [plan.id for plan in plans], "factor": factor, "bills": [], "refusal": None}
     values |= {"comparison": None, "break_even": None}
+    values["prices"] = prices.get_prices(view.platform, plans[0].id, PRICES_SHOWN)
+    values["customers"] = _all_customers(view, plans)
     try:
         what_if = WhatIf(view)
         values |= scaled_bills(what_if, plans, factor)
@@ -36,3 +44,13 @@ def plans_page(
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "plans.html", values)
+
+
+def _all_customers(view: View, plans: list[Plan]) -> dict[str, Any] | None:
+    """For the vendor: what all customers together would have paid under the first two plans so far."""
+    users = view.users
+    same = len(plans) > 1 and plans[0].currency == plans[1].currency
+    if not view.principal.vendor or not same or not 1 < len(users) <= MOST_CUSTOMERS:
+        return None
+    before, after = (view.platform.plans[plan.id] for plan in plans[:2])
+    return revenue(view.platform.commerce.comparison.changes(before, after, users, view.period), before.currency)

@@ -51,7 +51,8 @@ class View:
         self.users = users_of(platform, principal)
         visible_user(principal, platform, user or None)
         self.user: str | None = user or (self.users[0] if self.users else None)
-        self.plan: Plan = plan_of(platform, plan or None)
+        chosen = plan or (platform.commerce.biller.plan_of(self.user) if self.user else None)
+        self.plan: Plan = plan_of(platform, chosen).of_customer(self.user or "")
         self.period: Period = period_of(start or None, end or None)
         self.asked = {"user": self.user, "plan": self.plan.id, "start": start, "end": end}
 

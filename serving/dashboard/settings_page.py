@@ -1,4 +1,4 @@
-"""The page Settings: keys and budgets, for administrators."""
+"""The page Settings: keys, budgets and webhooks, for administrators."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from serving.access.keys import BadKeyError
 from serving.access.principal import SCOPES
 from serving.api import budgets
 from serving.api import keys as key_resource
+from serving.api import webhooks as webhook_resource
 from serving.api.problems import ProblemError
 from serving.api.security import needs
 from serving.dashboard.rendering import View, ViewDependency, render
+from serving.webhooks.store import EVENTS
 
 router = APIRouter(include_in_schema=False, dependencies=[needs("admin")])
 
@@ -37,7 +39,8 @@ def make_key(
     if not platform.keys.exist() and "admin" not in scope:
         raise ProblemError(422, "the first key closes the server to everyone without one; give it the scope admin")
     try:
-        key, text = platform.keys.create(name, scope, tenant or None)
+        kept_as = platform.privacy.seen_as(tenant) if tenant else None
+        key, text = platform.keys.create(name, scope, kept_as)
     except BadKeyError as error:
         raise ProblemError(422, str(error)) from error
     actor = view.principal.key_id
@@ -61,11 +64,34 @@ def set_budget(
     return RedirectResponse("/settings", 303)
 
 
+@router.post("/settings/webhooks")
+def add_webhook(view: ViewDependency, url: Annotated[str, Form(max_length=2_000)]) -> Response:
+    """Add a hook for the events of everyone and show its secret, this once."""
+    try:
+        hook = view.platform.commerce.webhooks.add("", url, EVENTS)
+    except ValueError as error:
+        raise ProblemError(422, str(error)) from error
+    view.platform.audit.record(view.principal.key_id, "webhook.create", hook.id, url=url)
+    return _page(view, hook.secret)
+
+
+@router.post("/settings/webhooks/{webhook_id}/remove")
+def remove_webhook(webhook_id: str, view: ViewDependency) -> Response:
+    """Take a hook away."""
+    webhook_resource.delete_webhook(webhook_id, view.platform, view.principal)
+    return RedirectResponse("/settings", 303)
+
+
 def _page(view: View, made: str | None) -> Response:
     platform = view.platform
     values = {
         "keys": [key_resource.document(key) for key in platform.keys.every()],
         "budgets": [budgets.document(one) for one in platform.budgets.every()],
+        "webhooks": [
+            webhook_resource.document(hook)
+            | {"last": next((one.status for one in platform.commerce.webhooks.deliveries(hook.id, 1)), None)}
+            for hook in platform.commerce.webhooks.every()
+        ],
         "acts": key_resource.get_audit(platform, 20)["acts"],
         "scopes": list(SCOPES),
     }

@@ -40,6 +40,10 @@ def spend_page(view: ViewDependency) -> Response:
         "estimate": None,
         "fan": [],
         "other_plans": [],
+        "invoices": [
+            {"number": one.number, "amount_due": one.document["amount_due"], "currency": one.currency}
+            for one in view.platform.commerce.invoices.every(view.user)[-6:]
+        ],
         "refusal": None,
     }
     question = question_of(view, (view.plan.id,))
@@ -84,7 +88,9 @@ def _other_plans(view: View) -> list[dict[str, str]]:
 def _past(view: View) -> spend.Growth:
     lengths = view.platform.settings.windows_s
     now_ns = view.platform.worker.closed_until_ns(lengths[0]) or time.time_ns()
-    return spend.growth(view.platform.history, lengths, view.plan, str(view.user), view.period, now_ns, POINTS)
+    user = str(view.user)
+    conditions = view.platform.commerce.biller.conditions([view.plan], user, view.period)
+    return spend.growth(view.platform.history, lengths, view.plan, user, view.period, now_ns, POINTS, conditions)
 
 
 def _fan(view: View, values: dict[str, Any]) -> Fan:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from serving.dashboard.rendering import View
 from serving.estimate_service import Question
-from serving.estimates import Futures, compare
+from serving.estimates import compare
+from serving.futures import Futures
 from serving.pricing.paths import PathCosts, rate_paths
 from serving.pricing.plan import Plan
 
@@ -27,22 +28,34 @@ class WhatIf:
     def __init__(self, view: View) -> None:
         """Raises TooLittleHistoryError where there is too little usage to look ahead."""
         question = Question(str(view.user), (view.plan.id,), view.period.start_ns, view.period.end_ns, PATHS)
+        self._user = str(view.user)
         self._futures: Futures = view.platform.estimates.futures(question)
 
     def costs(self, plan: Plan, factor: float) -> PathCosts:
         """Bills of all paths with the usage to come times ``factor``."""
-        return rate_paths(
-            plan, self._futures.columns, np.rint(self._scaled(self._futures.ends[:PATHS], factor)).tolist()
-        )
+        end = self._futures.end
+        means = {name: _first(mean, PATHS) for name, mean in end.factors.get(plan.id, {}).items()}
+        usage = np.rint(self._scaled(end.usage[:PATHS], factor))
+        return rate_paths(plan.of_customer(self._user), self._futures.columns, usage, means)
 
     def middle_cost(self, plan: Plan, factor: float) -> Decimal:
         """The bill of the mean path with the usage to come times ``factor``."""
-        mean = self._scaled(self._futures.ends.mean(axis=0)[None, :], factor)
-        return rate_paths(plan, self._futures.columns, np.rint(mean).tolist()).totals[0]
+        end = self._futures.end
+        means = {name: _first(mean, None) for name, mean in end.factors.get(plan.id, {}).items()}
+        usage = np.rint(self._scaled(end.usage.mean(axis=0)[None, :], factor))
+        return rate_paths(plan.of_customer(self._user), self._futures.columns, usage, means).totals[0]
 
     def _scaled(self, ends: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-        scaled: NDArray[np.float64] = np.maximum(self._futures.so_far + factor * (ends - self._futures.so_far), 0.0)
+        so_far = self._futures.now.usage
+        scaled: NDArray[np.float64] = np.maximum(so_far + factor * (ends - so_far), 0.0)
         return scaled
+
+
+def _first(mean: Decimal | NDArray[np.float64], count: int | None) -> Decimal | NDArray[np.float64]:
+    """Mean factors of the first paths, or with None those of the mean path."""
+    if isinstance(mean, Decimal):
+        return mean
+    return mean[:count] if count is not None else mean.mean(axis=0)[None, :]
 
 
 def scaled_bills(what_if: WhatIf, plans: Sequence[Plan], factor: float) -> dict[str, Any]:

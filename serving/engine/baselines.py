@@ -99,10 +99,10 @@ class Baselines:
         variance: NDArray[np.float64] = self.squares / np.maximum(self.windows - 1, 1)
         return np.sqrt(variance)
 
-    def quantiles(self, levels: Sequence[float]) -> NDArray[np.float64]:
-        """Quantiles of the last `RECENT` main amounts, shape (series, levels); NaN where nothing was learnt."""
-        ordered = np.sort(self.recent.astype(np.float64), axis=1)  # what is not filled yet stands last
-        filled = np.minimum(self.windows, RECENT)
+    def quantiles(self, levels: Sequence[float], which: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Quantiles of the last `RECENT` main amounts of some series, shape (series, levels); NaN without any."""
+        ordered = np.sort(self.recent[which].astype(np.float64), axis=1)  # what is not filled yet stands last
+        filled = np.minimum(self.windows[which], RECENT)
         place = np.maximum(filled - 1, 0)[:, None] * np.asarray(levels, np.float64)
         below = np.floor(place).astype(np.int64)
         low = np.take_along_axis(ordered, below, axis=1)
@@ -132,6 +132,23 @@ class Baselines:
         recent = batch["recent"].flatten().to_numpy().reshape(-1, RECENT)
         following.recent[series[known]] = recent[known]
         return following
+
+
+def baseline_table(baselines: Baselines, names: pl.DataFrame, which: NDArray[np.bool_]) -> pl.DataFrame:
+    """The baselines of some series (a mask over ``names``) as rows: key, resource, statistics, rate and load."""
+    known = np.flatnonzero(which[: len(baselines)] & (baselines.windows > 0))
+    resources = np.array([*COUNTS, *AMOUNTS])[main_amounts(names)[known]]
+    quantiles = baselines.quantiles((0.1, 0.5, 0.9), known)
+    return names[known].with_columns(
+        pl.Series("resource", resources),
+        pl.Series("windows", baselines.windows[known]),
+        pl.Series("mean", baselines.mean[known]),
+        pl.Series("standard_deviation", baselines.deviation()[known]),
+        *(pl.Series(f"p{level}", quantiles[:, place]) for place, level in enumerate((10, 50, 90))),
+        pl.Series("rate_per_s", baselines.rate_per_s[known]),
+        pl.Series("load", baselines.load[known]),
+        pl.Series("learnt_until", baselines.learnt_ns[known]).cast(pl.Datetime("ns", "UTC")),
+    )
 
 
 def main_amounts(names: pl.DataFrame) -> NDArray[np.int8]:

@@ -66,6 +66,11 @@ class EngineWorker:
         return self._rules.windows_s
 
     @property
+    def baseline_window_s(self) -> int:
+        """Length of the windows that baselines learn, in seconds."""
+        return self._rules.baseline_window_s
+
+    @property
     def state(self) -> EngineState:
         """The state as it was last committed; it never changes, a later one takes its place."""
         return self._state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ def unpack(body: bytes, encoding: str, limits: Limits) -> bytes:
         raise BodyError(415, f"content encoding {encoding!r:.60} is not supported; use {', '.join(_READERS)} or none")
     try:
         unpacked = reader(body, limits.unpacked_bytes + 1)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise BodyError(400, f"the {encoding} body is damaged: {error}") from error
     if len(unpacked) > limits.unpacked_bytes:
         raise BodyError(413, f"the body unpacks to more than {limits.unpacked_bytes} bytes; send smaller batches")

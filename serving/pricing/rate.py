@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
-from serving.pricing.factors.conditions import LIST_PRICE, Conditions, event_factor
-from serving.pricing.line import NO_USAGE, Line, Part, summed
+from serving.pricing.charges.flat import Flat
+from serving.pricing.factors.conditions import LIST_PRICE, Conditions
+from serving.pricing.line import NO_USAGE, Line, Part, Step, summed, text
+from serving.pricing.metering import Metered, metered
+from serving.pricing.modifiers.bounds import spend_bounds
 from serving.pricing.modifiers.credit import Credit, credit_lines
 from serving.pricing.modifiers.discount import invoice_discounts
 from serving.pricing.modifiers.order import apply_steps
 from serving.pricing.modifiers.running import Running
 from serving.pricing.money import PRECISION, rounded, split
-from serving.pricing.plan import Charge, Plan, prices_events, prices_parts
+from serving.pricing.plan import Charge, Plan, prices_cells, prices_events, prices_inputs
+from serving.pricing.proration import WHOLE, Share
 from serving.pricing.usage import Period, UsageRecord
 
 
@@ -36,19 +40,20 @@ class Invoice:
         """The total by operation and micro-operation type; adds up exactly."""
         return summed(self.lines)
 
+    def taxable(self) -> dict[str, Decimal]:
+        """What a tax system taxes, by tax code: everything but prepaid credits, which pay and do not reduce.
 
-@dataclass(frozen=True, slots=True)
-class Metered:
-    """What a charge's meter counted, by part in sorted order, and event by event where its model asks for that.
-
-    ``weights`` are what factors are averaged over (the list price in a matrix, else the quantity), ``surcharges``
-    the sum of weight x (factor - 1), both by part; empty where the charge has no factors.
-    """
-
-    quantities: Mapping[Part, Decimal]
-    events: Sequence[tuple[Part, Decimal]] = ()
-    weights: Mapping[Part, Decimal] = field(default_factory=dict)
-    surcharges: Mapping[Part, Decimal] = field(default_factory=dict)
+        Deductions of the whole invoice are shared by the codes in proportion.
+        """
+        owed: dict[str, Decimal] = {}
+        for line in self.lines:
+            if line.kind != "credit" and (line.meter or not _of_invoice(line)):
+                owed[line.tax_code] = owed.get(line.tax_code, Decimal(0)) + line.amount
+        for line in self.lines:
+            if _of_invoice(line) and line.kind != "credit":
+                shares = split(line.amount, [max(Decimal(0), amount) for amount in owed.values()], self.currency)
+                owed = {code: owed[code] + share for code, share in zip(owed, shares, strict=True)}
+        return owed
 
 
 def rate(
@@ -56,7 +61,7 @@ def rate(
     usage: Sequence[UsageRecord],
     period: Period,
     credits: Sequence[Credit] = (),
-    share: Decimal = Decimal(1),
+    share: Share | Decimal = WHOLE,
     conditions: Conditions = LIST_PRICE,
 ) -> Invoice:
     """Rate the records that start inside the period; the order of records does not matter.
@@ -65,81 +70,89 @@ def rate(
     amounts are charged in that share. ``conditions`` hold what the factors of charges depend on.
     """
     inside = [record for record in usage if period.start_ns <= record.start_ns < period.end_ns]
-    lines = plan_lines(plan, [metered(charge, inside, plan, conditions) for charge in plan.charges], share)
+    counts = [metered(charge, inside, plan, period, conditions) for charge in plan.charges]
+    lines = plan_lines(plan, counts, share if isinstance(share, Share) else Share(share))
     lines += credit_lines(credits, lines, plan.currency, period.end_ns)
     return Invoice(plan.id, plan.version, plan.currency, period, tuple(lines))
 
 
-def plan_lines(plan: Plan, counted: Sequence[Metered], share: Decimal = Decimal(1)) -> list[Line]:
-    """The lines of all charges from what each one's meter counted, and the discounts of the whole invoice."""
+def plan_lines(plan: Plan, counted: Sequence[Metered], share: Share = WHOLE, explained: bool = True) -> list[Line]:
+    """The lines of all charges from what each one's meter counted, then what happens to the whole invoice."""
     lines = [
         line
         for charge, count in zip(plan.charges, counted, strict=True)
-        for line in charge_lines(charge, count, plan.currency, share)
+        for line in charge_lines(charge, count, plan.currency, share, explained)
     ]
-    return lines + invoice_discounts(plan.discounts, lines, plan.currency)
+    lines += invoice_discounts(plan.discounts, lines, plan.currency)
+    return lines + spend_bounds(plan.minimum, plan.maximum, lines, plan.currency, share.of_time)
 
 
-def charge_lines(charge: Charge, count: Metered, currency: str, share: Decimal = Decimal(1)) -> list[Line]:
-    """The lines of one charge: its usage, then every modifier that bites."""
-    quantity = sum(count.quantities.values(), Decimal(0)) if charge.meter is not None else Decimal(1)
-    billed = quantity
+def charge_lines(
+    charge: Charge, count: Metered, currency: str, share: Share = WHOLE, explained: bool = True
+) -> list[Line]:
+    """The lines of one charge: its usage, then every modifier that bites; without explanation they come quicker."""
+    billed = count.whole if charge.meter is not None else Decimal(1)
     for step in charge.quantity_steps:
         billed = step.apply(billed)
     weights, precise = _priced(charge, count, billed)
-    if charge.meter is None:
-        precise = PRECISION.multiply(precise, share)
+    if charge.meter is None and not charge.inputs:
+        precise = PRECISION.multiply(precise, _fee_share(charge, share))
     amount = rounded(precise, currency)
-    meter = charge.meter.id if charge.meter is not None else ""
     some = any(weights.values())
     shares = split(amount, list(weights.values()), currency)
     parts = dict(zip(weights, shares, strict=True)) if some else {NO_USAGE: amount}
-    formula = charge.model.explain(billed) + (f" x {share}" if charge.meter is None and share != 1 else "")
-    line = Line(charge.id, charge.description, "usage", meter, billed, precise, amount, formula, parts)
-    return apply_steps(Running(charge, currency, share, count.weights, count.surcharges, [line]))
+    steps = _steps(charge, count, billed, share, precise) if explained else ()
+    meter = charge.meter.id if charge.meter is not None else ", ".join(one.id for one in charge.inputs)
+    formula = text(steps) if explained else ""
+    about = charge.description
+    line = Line(charge.id, about, "usage", meter, billed, precise, amount, formula, parts, steps, charge.tax_code)
+    return apply_steps(Running(charge, currency, share.of_time, count.weights, count.surcharges, [line]))
 
 
 def _priced(charge: Charge, count: Metered, billed: Decimal) -> tuple[Mapping[Part, Decimal], Decimal]:
     """Weights by part, and the unrounded charge."""
     model = charge.model
-    if prices_parts(model):
-        amounts = model.part_amounts(count.quantities)
-        return amounts, sum(amounts.values(), Decimal(0))
+    if prices_cells(model):
+        return count.amounts, sum(count.amounts.values(), Decimal(0))
     if prices_events(model):
         charged = model.event_amounts([value for _, value in count.events])
         sums: dict[Part, Decimal] = {}
         for (part, _), amount in zip(count.events, charged, strict=True):
             sums[part] = PRECISION.add(sums.get(part, Decimal(0)), amount)
         return dict(sorted(sums.items())), sum(charged, Decimal(0))
+    if prices_inputs(model):
+        quantities = {name: one.whole for name, one in count.inputs.items()}
+        whole = model.input_amount(quantities)
+        weights: dict[Part, Decimal] = {}
+        for name, one in count.inputs.items():
+            caused = abs(whole - model.input_amount(quantities | {name: Decimal(0)}))
+            used = sum(one.quantities.values(), Decimal(0))
+            for part, quantity in one.quantities.items():
+                mine = PRECISION.divide(PRECISION.multiply(caused, quantity), used)
+                weights[part] = PRECISION.add(weights.get(part, Decimal(0)), mine)
+        return dict(sorted(weights.items())), whole
     return count.quantities, model.amount(billed)
 
 
-def metered(charge: Charge, records: Sequence[UsageRecord], plan: Plan, conditions: Conditions = LIST_PRICE) -> Metered:
-    """What the charge's meter counts in records, and what factors at their instants make of it."""
-    meter = charge.meter
-    if meter is None:
-        return Metered({})
-    sums: dict[Part, Decimal] = {}
-    weights: dict[Part, Decimal] = {}
-    surcharges: dict[Part, Decimal] = {}
-    events: list[tuple[int, Part, Decimal]] = []
-    for record in records:
-        if not meter.takes(record.operation_id, record.micro_operation_type, record.meter):
-            continue
-        part = (record.operation_id, record.micro_operation_type)
-        value = meter.value.of(record.quantities)
-        _add(sums, part, value)
-        if value and prices_events(charge.model):
-            events.append((record.start_ns, part, value))
-        if value and charge.factors:
-            factor = event_factor(charge.factors, plan.factor_bounds, conditions, record.start_ns)
-            weight = charge.model.part_amounts({part: value})[part] if prices_parts(charge.model) else value
-            _add(weights, part, weight)
-            _add(surcharges, part, PRECISION.multiply(weight, factor - 1))
-    quantities = dict(sorted((part, quantity) for part, quantity in sums.items() if quantity))
-    ordered = [(part, value) for _, part, value in sorted(events)]
-    return Metered(quantities, ordered, dict(sorted(weights.items())), dict(sorted(surcharges.items())))
+def _steps(charge: Charge, count: Metered, billed: Decimal, share: Share, precise: Decimal) -> tuple[Step, ...]:
+    """How the usage line came about, adding up to its unrounded amount."""
+    model = charge.model
+    if prices_cells(model):
+        return model.cell_steps(count.cells)
+    if prices_events(model):
+        return model.event_steps([value for _, value in count.events])
+    if prices_inputs(model):
+        return model.input_steps({name: one.whole for name, one in count.inputs.items()})
+    steps = model.steps(billed)
+    part = _fee_share(charge, share) if charge.meter is None else Decimal(1)
+    return steps if part == 1 else (Step(f"{text(steps)} x {part}", precise),)
 
 
-def _add(sums: dict[Part, Decimal], part: Part, value: Decimal) -> None:
-    sums[part] = PRECISION.add(sums.get(part, Decimal(0)), value)
+def _fee_share(charge: Charge, share: Share) -> Decimal:
+    model = charge.model
+    return share.of_days if isinstance(model, Flat) and model.prorate == "day" else share.of_time
+
+
+def _of_invoice(line: Line) -> bool:
+    """Whether a line is about the invoice as a whole and not about one charge."""
+    return line.id.startswith(("discount:", "credit:", "sla:")) or line.id in ("minimum", "maximum")

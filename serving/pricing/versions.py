@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 
+from serving.pricing.charges.flat import Flat
 from serving.pricing.factors.conditions import LIST_PRICE, Conditions
-from serving.pricing.line import Part
-from serving.pricing.money import PRECISION
+from serving.pricing.line import Line, Part
+from serving.pricing.metering import Metered
+from serving.pricing.modifiers.credit import Credit, credit_lines
 from serving.pricing.plan import Plan
-from serving.pricing.rate import Invoice, rate
+from serving.pricing.proration import Share, share_of, unused_lines
+from serving.pricing.rate import Invoice, charge_lines, rate
 from serving.pricing.usage import Period, UsageRecord
 
 
@@ -25,6 +28,16 @@ class SplitInvoice:
     def total(self) -> Decimal:
         """What the whole period costs."""
         return sum((invoice.total for invoice in self.slices), Decimal(0))
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of all slices."""
+        return tuple(line for invoice in self.slices for line in invoice.lines)
+
+    @property
+    def currency(self) -> str:
+        """The one currency of all slices."""
+        return self.slices[0].currency
 
     def parts(self) -> dict[Part, Decimal]:
         """The total by operation and micro-operation type; adds up exactly."""
@@ -57,22 +70,39 @@ def slices(versions: Sequence[Plan], period: Period) -> list[tuple[Plan, Period]
 
 
 def rate_versions(
-    versions: Sequence[Plan], usage: Sequence[UsageRecord], period: Period, conditions: Conditions = LIST_PRICE
+    versions: Sequence[Plan],
+    usage: Sequence[UsageRecord],
+    period: Period,
+    conditions: Conditions = LIST_PRICE,
+    credits: Sequence[Credit] = (),
 ) -> SplitInvoice:
     """Rate a period during which the plan changes; fees and bounds are prorated to the nanosecond.
 
-    Tiers start anew in every slice: a version prices the usage that was metered while it was in force.
+    Tiers start anew in every slice: a version prices the usage that was metered while it was in force. A fee in
+    advance is owed to the period's end when its version takes effect, and given back from when the next one does.
+    Credits are used on the whole, and stand in the last slice.
     """
-    whole = Decimal(period.end_ns - period.start_ns)
-    return SplitInvoice(
-        tuple(
-            rate(
-                plan,
-                usage,
-                part,
-                share=PRECISION.divide(Decimal(part.end_ns - part.start_ns), whole),
-                conditions=conditions,
-            )
-            for plan, part in slices(versions, period)
-        )
-    )
+    cuts = slices(versions, period)
+    if len(cuts) == 1:
+        return SplitInvoice((rate(cuts[0][0], usage, period, credits, conditions=conditions),))
+    made: list[Invoice] = []
+    before: Plan | None = None
+    for plan, part in cuts:
+        rest = share_of(Period(part.start_ns, period.end_ns), period)
+        bill = rate(plan, usage, part, share=share_of(part, period), conditions=conditions)
+        lines = tuple(_in_advance(plan, line, rest) for line in bill.lines)
+        given_back = tuple(unused_lines(before.charges, rest, plan.currency)) if before is not None else ()
+        made.append(replace(bill, lines=given_back + lines))
+        before = plan
+    owed = [line for bill in made for line in bill.lines]
+    used = credit_lines(credits, owed, made[-1].currency, period.end_ns)
+    made[-1] = replace(made[-1], lines=(*made[-1].lines, *used))
+    return SplitInvoice(tuple(made))
+
+
+def _in_advance(plan: Plan, line: Line, rest: Share) -> Line:
+    """A fee in advance as it is owed: from the slice's start to the end of the whole period."""
+    charge = next((one for one in plan.charges if one.id == line.id), None)
+    if charge is None or not isinstance(charge.model, Flat) or charge.model.due != "advance":
+        return line
+    return charge_lines(charge, Metered(), plan.currency, rest)[0]

@@ -16,6 +16,10 @@ PLACES = 6
 """Decimals that fractional usage is taken to."""
 
 
+FACTOR_UNIT = 10**PLACES
+"""Factors are taken to as many decimals."""
+
+
 class TooLargeError(ArithmeticError):
     """Numbers that do not fit; the caller computes them one by one with Decimal."""
 
@@ -49,6 +53,27 @@ def weigh(columns: Integers, places: Sequence[tuple[int, int, int]], parts: int)
     for column, part, numerator in places:
         out[:, part] += numerator * columns[:, column]
     return out
+
+
+def whole_factors(means: Decimal | NDArray[np.float64], shape: tuple[int, int]) -> Integers:
+    """Factors as integers of 1 / `FACTOR_UNIT`, one a path and column."""
+    given = np.full(shape, float(means)) if isinstance(means, Decimal) else means
+    return np.asarray(np.rint(given * FACTOR_UNIT), np.int64)
+
+
+def surcharges(columns: Integers, factors: Integers, places: Sequence[tuple[int, int, int]]) -> list[int]:
+    """Path by path the sum of numerator x column x (factor - 1), in units of 1 / `FACTOR_UNIT`; of any size.
+
+    Raises TooLargeError where the products of columns and factors would not fit.
+    """
+    if float(columns.max(initial=0)) * float(factors.max(initial=0)) >= LIMIT:
+        raise TooLargeError("quantities times factors")
+    total = np.zeros(len(columns), object)
+    for column, _, numerator in places:
+        total = total + numerator * (
+            columns[:, column].astype(object) * (factors[:, column].astype(object) - FACTOR_UNIT)
+        )
+    return [int(value) for value in total]
 
 
 def split_rows(amounts: Integers, weights: Integers) -> Integers:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from features.database import Connection, tables
+from serving.ledger import erasure as ledger_erasure
 from serving.storage.archive import Archive
 from serving.storage.log_erasure import erase_rows, matching
 from serving.storage.window_erasure import erase_user, windows_of
@@ -22,9 +23,20 @@ ERASURES = "CREATE TABLE IF NOT EXISTS erasures (id INTEGER PRIMARY KEY AUTOINCR
 # Every place that holds a user's data: table, and the condition that finds it. A column for a user belongs here.
 _PLACES = (
     ("anomalies", "user_id = :user"),
+    ("anomaly_users", "user_id = :user"),
+    ("planned_events", "user_id = :user"),
+    ("raised_bars", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
     ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
+    ("budget_rules", "user_id = :user"),
+    ("budget_alerts", "user_id = :user"),
+    ("customer_terms", "user_id = :user"),
+    ("prepaid_credits", "user_id = :user"),
+    ("estimates_made", "user_id = :user"),
+    ("quotes", "user_id = :user"),
+    ("webhooks", "user_id = :user"),
+    ("webhook_events", "user_id = :user"),
     ("keys", "tenant = :user"),
 )
 
@@ -37,8 +49,9 @@ def last_erasure(connection: Connection) -> int:
 def erase(connection: Connection, user: str, archive: Archive | None = None) -> dict[str, int]:
     """Remove a user's rows everywhere in one transaction; returns how many there were, by place.
 
-    The audit trail keeps its acts, without the name. `overwrite` then removes what the database still holds of the
-    pages. Raises CorruptBatchError for a damaged batch of the log, before anything is changed.
+    The audit trail keeps its acts and the ledger its amounts, without the name. `overwrite` then removes what the
+    database still holds of the pages. Raises CorruptBatchError for a damaged batch of the log, before anything is
+    changed.
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA secure_delete = ON")
@@ -55,6 +68,7 @@ def erase(connection: Connection, user: str, archive: Archive | None = None) -> 
         removed["windows"] = erase_user(connection, user)
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
+        removed |= ledger_erasure.forget(connection, user)
         removed["audit"] = _unname(connection, user)
         note_erasure(connection, removed)
         connection.execute("COMMIT")
@@ -79,7 +93,7 @@ def remaining(connection: Connection, user: str, archive: Archive | None = None)
     parts = archive.parts() if archive else []
     counts["archived_events"] = sum(archive.read(part).filter(theirs).height for part in parts) if archive else 0
     counts["windows"] = windows_of(connection, user)
-    for table, condition in _present(connection, _PLACES):
+    for table, condition in _present(connection, (*_PLACES, *ledger_erasure.PLACES)):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]
     counts["audit"] = len(_acts_of(connection, user))

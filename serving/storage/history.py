@@ -35,6 +35,10 @@ class History:
         """Sums over [start_ns, end_ns) by user, operation, micro-operation and meter, from windows of one length."""
         return self._reader.totals(self._readers.get(), window_s, start_ns, end_ns, user)
 
+    def common_operations(self, users: int) -> frozenset[str]:
+        """Operations that at least so many users ever used."""
+        return self._reader.common_operations(self._readers.get(), users)
+
     def users(self) -> list[str]:
         """Everyone who ever used anything, sorted."""
         return self._reader.users(self._readers.get())

@@ -16,8 +16,9 @@ from features.windows import KEYS
 SHARDS = 16
 """Users are spread over so many shards; a database keeps the number it was made with in its rows."""
 
-_MERGE_AT, _ROLL_UP_AT = 32, 24
-_MOST_WINDOWS = 250_000
+_GATHERED_CHUNKS, _GATHERED_WINDOWS = 24, 50_000
+"""What gathers in a shard before it is merged, or rolled up: the fewer times, the fewer pages of hours are touched."""
+
 _MARK = ", ".join("?" for _ in range(3 + len(SUMMED)))
 _ADD = f"""
 INSERT INTO rollups (window_s, window_start_ns, series_id, {", ".join(SUMMED)}) VALUES ({_MARK})
@@ -56,10 +57,11 @@ def keep_closed(connection: Connection, window_s: int, shard: int, rows: WindowR
     """Add to the closed windows of a shard, inside the caller's transaction; merges or rolls up what has gathered."""
     if not len(rows):
         return
-    _insert(connection, window_s, shard, rows, is_merged=len(rows) > _MOST_WINDOWS)
+    _insert(connection, window_s, shard, rows, is_merged=False)
     mine = "window_s = ? AND shard = ? AND is_merged = 0"
-    count = connection.execute(f"SELECT count(*) FROM window_chunks WHERE {mine}", (window_s, shard)).fetchone()[0]  # noqa: S608
-    if count < (_ROLL_UP_AT if window_s >= ROLLUP_S else _MERGE_AT):
+    gathered = f"SELECT count(*), coalesce(sum(windows), 0) FROM window_chunks WHERE {mine}"  # noqa: S608
+    chunks, windows = connection.execute(gathered, (window_s, shard)).fetchone()
+    if chunks < _GATHERED_CHUNKS and windows < _GATHERED_WINDOWS:
         return
     bodies = connection.execute(f"SELECT body FROM window_chunks WHERE {mine}", (window_s, shard)).fetchall()  # noqa: S608
     total = merged([WindowRows.decode(body) for (body,) in bodies], window_s * 1_000_000_000)
@@ -96,15 +98,13 @@ def _insert(connection: Connection, window_s: int, shard: int, rows: WindowRows,
 
 def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
     """Add windows (columns of `features.windows.SCHEMA`) from elsewhere, inside the caller's transaction."""
-    query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
-    known = {tuple(key): number for number, *key in connection.execute(query)}
-    following = next_number(connection)
-    new = [key for key in sums.select(KEYS).unique(maintain_order=True).iter_rows() if key not in known]
-    known |= {key: following + place for place, key in enumerate(new)}
-    add_series(connection, ((known[key], shard_of(key[0]), *key) for key in new))
+    known = _numbers(connection)
+    new = sums.select(KEYS).unique(maintain_order=True).join(known, on=KEYS, how="anti")
+    first = next_number(connection)
+    add_series(connection, ((first + at, shard_of(key[0]), *key) for at, key in enumerate(new.iter_rows())))
     rows = WindowRows(
         sums["window_start"].cast(pl.Int64).to_numpy(),
-        np.array([known[key] for key in sums.select(KEYS).iter_rows()], np.int32),
+        sums.join(_numbers(connection), on=KEYS, how="left", maintain_order="left")["number"].to_numpy(),
         np.stack([sums[name].to_numpy() for name in COUNTS]),
         np.rint(np.stack([sums[name].to_numpy() for name in AMOUNTS]) * GRID),
     )
@@ -114,6 +114,12 @@ def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
     shards = sums["user_id"].map_elements(shard_of, pl.Int64).to_numpy()
     for shard in np.unique(shards).tolist():
         keep_closed(connection, window_s, shard, rows.take(shards == shard))
+
+
+def _numbers(connection: Connection) -> pl.DataFrame:
+    query = f"SELECT series_id, {', '.join(KEYS)} FROM series"  # noqa: S608
+    schema = {"number": pl.Int32()} | dict.fromkeys(KEYS, pl.String())
+    return pl.DataFrame(connection.execute(query).fetchall(), schema=schema, orient="row")
 
 
 def drop_before(connection: Connection, before_ns: int) -> int:

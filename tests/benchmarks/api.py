@@ -37,18 +37,16 @@ def fill(path: Path, users: int, days: int) -> int:
     rng = np.random.default_rng(7)
     rhythm = 1.2 + np.sin(hours / 24 * 2 * np.pi) + 0.3 * (hours // 24 % 7 < 5)
     load = rng.lognormal(0.0, 0.6, users)
-    keys = [(f"user{user:04d}", *part) for user in range(users) for part in PARTS]
-    for hour in hours:
-        used = rhythm[hour] * load * rng.gamma(4.0, 0.25, users)
-        of_part = np.repeat(used, len(PARTS))
-        columns = {name: [key[place] for key in keys] for place, name in enumerate(KEYS)} | {
-            "cpu_cycles": (of_part * 1e9).astype(np.int64),
-            "units": np.round(of_part * 40) * np.array([bool(key[3]) for key in keys]),
-        }
-        start = pl.lit(int(now_ns - (len(hours) - hour) * HOUR_NS)).cast(SCHEMA["window_start"])
-        same = {"events": 9, "memory_bytes": 0, "network_bytes": 50_000, "disk_bytes": 20_000, "execution_time_ms": 9.5}
-        frame = pl.DataFrame(columns).with_columns(
-            start.alias("window_start"), **{k: pl.lit(v) for k, v in same.items()}
+    keys = pl.DataFrame([(f"user{user:04d}", *part) for user in range(users) for part in PARTS], KEYS, orient="row")
+    same = {"events": 9, "memory_bytes": 0, "network_bytes": 50_000, "disk_bytes": 20_000, "execution_time_ms": 9.5}
+    for some in np.array_split(hours, max(1, days // 10)):  # rows of one series lie together, so many hours at once
+        used = rhythm[some, None] * load * rng.gamma(4.0, 0.25, (len(some), users))
+        of_part = np.repeat(used, len(PARTS), axis=1).ravel()
+        frame = pl.concat([keys] * len(some)).with_columns(
+            pl.Series("window_start", now_ns - (len(hours) - np.repeat(some, len(keys))) * HOUR_NS),
+            pl.Series("cpu_cycles", (of_part * 1e9).astype(np.int64)),
+            pl.when(pl.col("meter") != "").then(pl.Series(np.round(of_part * 40))).otherwise(0.0).alias("units"),
+            *(pl.lit(value).alias(name) for name, value in same.items()),
         )
         window_table.add(connection, 3600, frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()))
     connection.commit()

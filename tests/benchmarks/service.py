@@ -1,7 +1,8 @@
-"""CPU per request of a tiny FastAPI service, metered and not, in one run.
+"""CPU per request of a tiny FastAPI service: bare, metered, under OpenTelemetry and under profilers, in one run.
 
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
-so that a slow moment of the machine falls on all alike; the CPU is the whole server process's, shipping included.
+so that a slow moment of the machine falls on all alike; the CPU is the whole server process's, shipping included. A
+tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS, REQUESTS = 12, 150
-MODES = ("bare", "metercast python", "metercast compiled", "opentelemetry", "opentelemetry per step")
+ROUNDS, REQUESTS = 15, 150
+MODES = (
+    "bare",
+    "metercast python",
+    "metercast compiled",
+    "opentelemetry",
+    "opentelemetry per step",
+    "yappi",
+    "viztracer",
+)
 
 
 class Server:
@@ -31,7 +40,9 @@ class Server:
             batches = str(directory / mode.replace(" ", "-"))
             command = [sys.executable, "-m", "metercast.command", "run", "--to", batches, "--", *program]
         environment = os.environ | ({"METERCAST_ENGINE": engine} if engine else {})
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.connection = http.client.HTTPConnection("127.0.0.1", int(line)) if line else None
@@ -64,7 +75,7 @@ def main() -> None:
             taken = [{mode: server.cpu_per_request_us() for mode, server in servers.items()} for _ in range(ROUNDS)]
         finally:
             for server in servers.values():
-                server.process.terminate()
+                server.process.kill()
                 server.process.wait()
     figures = {
         mode: {
@@ -96,6 +107,7 @@ def serve(mode: str, directory: Path) -> None:
     database.executemany("insert into orders values (?, ?)", ((n, b"x" * 500) for n in range(REQUESTS)))
     database.commit()
     step = _tracing(app, per_step="step" in mode) if mode.startswith("open") else lambda _: contextlib.nullcontext()
+    _profile(mode)
 
     @app.get("/orders/{order}")
     async def order(order: int) -> dict[str, object]:
@@ -118,14 +130,17 @@ def serve(mode: str, directory: Path) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     print(listener.getsockname()[1], flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=600))
+    plain = {"loop": "asyncio", "http": "h11"}  # what a bare `pip install uvicorn` runs on, whatever else is installed
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=600, **plain)
+    server = uvicorn.Server(config)
     server.run(sockets=[listener])
 
 
 def _tracing(app: object, per_step: bool) -> object:
-    """OpenTelemetry with a batch processor: a span a request, by hand as its instrumentation makes it, or a step."""
+    """OpenTelemetry's instrumentation of FastAPI with a batch processor, and a span a step by hand if asked for."""
     import contextlib
 
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -135,20 +150,22 @@ def _tracing(app: object, per_step: bool) -> object:
 
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
     tracer = provider.get_tracer("bench")
-
-    class Middleware:
-        def __init__(self, app: object) -> None:
-            self.app = app
-
-        async def __call__(self, scope: dict[str, object], receive: object, send: object) -> None:
-            with tracer.start_as_current_span(f"{scope.get('method')} {scope.get('path')}") as span:
-                span.set_attribute("http.route", str(scope.get("path")))
-                span.set_attribute("user", "bench")
-                await self.app(scope, receive, send)
-
-    app.add_middleware(Middleware)
     return tracer.start_as_current_span if per_step else lambda _: contextlib.nullcontext()
+
+
+def _profile(mode: str) -> None:
+    """Start the profiler of that name, as its documentation says for a running program."""
+    if mode == "yappi":
+        import yappi
+
+        yappi.set_clock_type("cpu")
+        yappi.start()
+    elif mode == "viztracer":
+        from viztracer import VizTracer
+
+        VizTracer(verbose=0).start()
 
 
 if __name__ == "__main__":

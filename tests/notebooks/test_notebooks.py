@@ -18,7 +18,7 @@ def test_it_runs(path: Path, demo_run: tuple[Path, dict[str, Any]], monkeypatch:
     """Every cell works on a real data directory."""
     monkeypatch.setenv("METERCAST_DATA", str(demo_run[0]))
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(path.parent)}}).execute()
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     for kind in ("image/png", "text/html"):
         assert any(kind in output.get("data", {}) for output in shown), f"nothing is shown as {kind}"

@@ -104,3 +104,36 @@ def test_stream_is_read_as_the_standard_says() -> None:
     window, other = list(parse(lines))
     assert (window.kind, window.id, window.data) == ("window", 7, {"a": 1})
     assert (other.kind, other.id) == ("message", None)
+
+
+def test_money_can_be_asked_about(client: Client) -> None:
+    """Terms, credits, prices, explanations, comparisons, the status of a budget: as the server says them."""
+    client.set_customer("acme", maximum_factor="1.5")
+    assert client.customer("acme")["maximum_factor"] == "1.5"
+    assert client.grant_credit("acme", "welcome", "0.01")["credits"][0]["id"] == "welcome"
+    assert client.prices()["charges"] == []
+    bill = client.explain("acme")
+    assert sum(Decimal(line["amount"]) for one in bill["slices"] for line in one["lines"]) == Decimal(bill["total"])
+    assert client.counterfactuals("acme", "checkout")[0]["about"] == "not run at all"
+    assert client.compare_plans("micro-operations", "per-request", user="acme")["compared"] == 1
+    client.set_budget("acme", "100")
+    assert client.budget_status("acme")["allowed"] is True
+    assert client.service_levels("acme") == []
+    with pytest.raises(ProblemError, match="no changing prices"):
+        client.quote("acme")
+
+
+def test_periods_are_closed_and_hooks_kept(client: Client) -> None:
+    """An invoice of a minute that is over, made again the same; a hook with its secret told once."""
+    end = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+    invoice = client.close_period("globex", end - timedelta(minutes=1), end)
+    assert client.issued_invoice(invoice["number"]) == invoice
+    assert client.reproduce_invoice(invoice["number"])["same"]
+    assert client.correct_invoice(invoice["number"]) == []
+    assert [one["number"] for one in client.issued_invoices("globex")] == [invoice["number"]]
+    hook = client.add_webhook("http://127.0.0.1:9/", ["invoice.issued"])
+    assert hook["secret"].startswith("whsec_")
+    assert "secret" not in client.webhooks()[0]
+    assert client.deliveries(hook["id"]) == []
+    with pytest.raises(ProblemError, match="never changes"):
+        client.publish_plan((PLANS / "per-request.yaml").read_text().replace("0.0012", "0.0013"))

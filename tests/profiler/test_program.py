@@ -299,9 +299,9 @@ def test_above_the_cpu_budget_totals_are_kept_and_the_change_is_told(metered):
         """
 import time
 from metercast import custom, operation
-end = time.monotonic() + 1.5
+started = time.monotonic()
 runs = 0
-while time.monotonic() < end:
+while time.process_time() < 1.0 or time.monotonic() < started + 1.5:
     for _ in range(50):
         with operation("count"):
             custom("things", 5)
@@ -317,7 +317,7 @@ print(runs)
     assert run.total("events", "count") < 2 * runs  # each run would be two events
     changes = [event for event in run.events if event["meter"] == "detail_changes"]
     assert changes
-    assert changes[0]["source"].startswith("detail: totals")
+    assert any(change["source"].startswith("detail: totals") for change in changes)
 
 
 def test_own_cost_is_reported(metered):

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import ssl
 import subprocess
 import sys
 import time
+from email.utils import formatdate
 
 import pytest
 from metercast.settings import SETTINGS, Settings
@@ -41,9 +43,9 @@ for _ in range(300):
 """
 
 
-def run_program(tmp_path, url, **more):
+def run_program(tmp_path, url, text=PROGRAM, **more):
     script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
+    script.write_text(text)
     env = environment(**{"METERCAST_SPOOL": str(tmp_path / "spool"), "METERCAST_TIMEOUT_S": "2"} | more)
     command = [sys.executable, "-m", "metercast.command", "run", "--to", url, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=env, check=False)
@@ -201,3 +203,95 @@ def test_the_readme_lists_every_setting():
     text = (ROOT / "profiler" / "README.md").read_text()
     for _, variable, _, default, meaning in SETTINGS:
         assert f"| `{variable}` | {f'`{default}`' if default not in ('', False) else ''} | {meaning} |" in text
+
+
+def test_retry_after_is_honoured(server, tmp_path):
+    """Seconds and dates: nothing is sent before, and a server that asks to wait beyond the deadline is left alone."""
+    out = delivery(server.url, tmp_path)
+    server.answers = [(429, {"Retry-After": "1"})]
+    asked_s = time.monotonic()
+    out.put([ROW])
+    assert not out.work()
+    assert not out.work(until_s=time.monotonic() + 0.3)
+    assert server.requests == 1
+    assert out.work(until_s=time.monotonic() + 20)
+    assert time.monotonic() - asked_s >= 1.0
+    server.answers = [(503, {"Retry-After": formatdate(time.time() + 3000, usegmt=True)})]
+    out.put([ROW])
+    assert 2900 < out._asked_to_wait_until_s - time.monotonic() <= 3000
+    server.answers = [(503, {"Retry-After": "soon"})]
+    out._asked_to_wait_until_s = out._retry_at_s = 0.0
+    assert not out.work()
+    assert out._asked_to_wait_until_s == 0.0
+    assert out.work(until_s=time.monotonic() + 20)
+    assert server.total("disk_bytes") == 200
+
+
+def test_waits_grow_and_differ(tmp_path):
+    """Between attempts the wait doubles up to half a minute, and is never the same for two programs."""
+    waits = []
+    for number in range(2):
+        out = delivery("http://127.0.0.1:1", tmp_path / str(number))
+        out.put([ROW])
+        for _ in range(9):
+            out._retry_at_s = 0.0
+            begun_s = time.monotonic()
+            out.work()
+            waits.append(out._retry_at_s - begun_s)
+    assert 0.25 < waits[0] <= 0.6
+    assert 15.0 <= waits[8] <= 30.1
+    assert waits[:9] != waits[9:]
+
+
+def test_rows_that_the_server_does_not_take_are_counted(tmp_path):
+    """An accepted batch may have rejected rows: they are told, not forgotten."""
+    from metercast.shipping.client import ACCEPTED, _accepted
+
+    reply = _accepted(b'{"accepted": 1, "rejected": [{"row": 3, "reason": "too old"}]}')
+    assert (reply.outcome, reply.rejected_events) == (ACCEPTED, 1)
+    assert "too old" in reply.reason
+    assert [_accepted(text).rejected_events for text in (b"", b"[]", b'{"rejected": null}', b"nonsense")] == [0] * 4
+
+
+def test_the_ring_is_emptied_while_the_server_hangs(server, tmp_path):
+    """A server that does not answer costs time, not detail: records are taken off the ring meanwhile."""
+    server.answers = ["hang"] * 3
+    done = run_program(
+        tmp_path,
+        server.url,
+        METERCAST_RING_CAPACITY="300",
+        METERCAST_INTERVAL_S="0.05",
+        METERCAST_TIMEOUT_S="10",
+        text="""
+import time
+from metercast import custom, operation
+for _ in range(600):
+    with operation("write"):
+        custom("things", 1)
+    time.sleep(0.004)
+""",
+    )
+    assert "lost" not in done.stderr
+    assert server.total("units", "write", meter="things") == 600
+    assert server.total("units", meter="dropped_events") == 0
+
+
+def test_tls_and_key(tmp_path):
+    """Batches go over TLS to a server whose certificate is known, with the key; to a stranger nothing is sent."""
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    request += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    if subprocess.run(request, cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("openssl cannot make a certificate here")
+    server = Server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    url = f"https://localhost:{server.port}"
+    trusted = {"METERCAST_CA_FILE": str(tmp_path / "cert.pem"), "METERCAST_API_KEY": "k-123"}
+    strange = run_program(tmp_path, url, METERCAST_TIMEOUT_S="1")
+    assert "certificate" in strange.stderr
+    assert server.requests == 0
+    run_program(tmp_path, url, **trusted)
+    server.close()
+    assert server.total("disk_bytes", "write") == 6000
+    assert ("Authorization", "Bearer k-123") in server.headers

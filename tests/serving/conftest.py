@@ -13,6 +13,7 @@ from metercast.event import BATCH_MEDIA_TYPE
 
 from serving.api.app import create_app
 from serving.settings import Settings
+from tests.serving.receiver import Receiver
 
 PLANS = Path(__file__).parents[2] / "configs" / "plans"
 
@@ -87,3 +88,12 @@ class Sender:
 def feed() -> Sender:
     """A producer of its own for every test."""
     return Sender()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver on loopback."""
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()

@@ -40,7 +40,7 @@ def _settings(url: str, data: Path) -> Settings:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -83,7 +83,7 @@ def test_a_killed_database_server_loses_nothing(url: str, tmp_path: Path, postgr
         answers = [_send(client, "a", 2)]
         while answers[-1]["status"] != 202:
             assert answers[-1]["status"] == 503, answers
-            assert len(answers) < 20
+            assert len(answers) < 100
             time.sleep(0.2)
             answers.append(_send(client, "a", 2))
         _wait(lambda: _events(url) == 2 * len(EVENTS))

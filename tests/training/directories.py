@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import tempfile
 import time
 from pathlib import Path
 
 from features.sqlite_log import SqliteEventLog
 from tests.features.events import batch, event
 from tests.serving.engines import caught_up
+from training.tracking import Tracking
+
+
+@functools.cache
+def _new_store() -> bytes:
+    """A new MLflow store: making its tables takes seconds, so it is made once."""
+    with tempfile.TemporaryDirectory() as scratch:
+        Tracking(Path(scratch), "Default")
+        return (Path(scratch) / "mlflow.db").read_bytes()
+
+
+def with_store(path: Path) -> Path:
+    """A directory with a new MLflow store, made where it is missing."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "mlflow.db").write_bytes(_new_store())
+    return path
 
 
 def platform_directory(path: Path, seconds: int = 60) -> Path:

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models.forecasters.seasonal_naive import SeasonalNaive
+from tests.training.directories import with_store
 from training import task_run
 from training.commands.backtest import main as backtest
 from training.tracking import Tracking
@@ -45,6 +46,7 @@ def _forecasts(out: Path) -> pl.DataFrame:
 
 def test_processes_change_nothing(task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Origins forecast side by side are those forecast one by one; what a backtest did is logged where asked for."""
+    with_store(tmp_path / "data")
     for out, more in (("one", ["--workers", "1"]), ("two", ["--workers", "2", "--data", str(tmp_path / "data")])):
         command = ["--task", str(task), "--model", "seasonal-naive", "--out", str(tmp_path / out), "--json", *more]
         assert backtest(command) == 0

@@ -13,6 +13,7 @@ import pytest
 from features.sqlite_log import SqliteEventLog
 from tests.features.events import batch, event
 from tests.serving.engines import caught_up
+from tests.training.directories import with_store
 from training.commands.train import main as train
 
 CONFIG = """
@@ -45,7 +46,7 @@ def test_training_starts_where_accuracy_fell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], phase: float, trains: bool
 ) -> None:
     """The season goes on as it was: nothing to do. It turns over: the champion is replaced."""
-    (tmp_path / "train.yaml").write_text(CONFIG)
+    (with_store(tmp_path) / "train.yaml").write_text(CONFIG)
     command = [str(tmp_path / "train.yaml"), "--data", str(tmp_path), "--json", "--if-drifted"]
     began_s = int(time.time()) // 6 * 6.0 - 300
     _usage(tmp_path, began_s, range(60), 0.0)

@@ -11,6 +11,7 @@ import pytest
 from models.bundle import save
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
+from tests.training.directories import with_store
 from training.fingerprint import fingerprint
 from training.promotion import Contest, promote_version
 from training.served_model import save_served
@@ -45,7 +46,7 @@ def _registered(tracking: Tracking, kind: str, panel: Panel, scratch: Path) -> s
 
 def test_the_better_takes_the_place_of_the_worse_and_not_the_other_way(tmp_path: Path) -> None:
     """On a strict season, repeating the last season beats any wider guess, whoever is champion first."""
-    panel, data = _seasonal(), tmp_path / "data"
+    panel, data = _seasonal(), with_store(tmp_path / "data")
     tracking = Tracking(data)
     naive = _registered(tracking, "seasonal-naive", panel, tmp_path)
     markov = _registered(tracking, "markov", panel, tmp_path)
@@ -74,7 +75,7 @@ def test_what_was_seen_in_training_is_no_merit(tmp_path: Path, monkeypatch: pyte
         "fit_forecaster",
         lambda name, past, *rest, **more: fitted.append(past.windows) or real(name, past, *rest, **more),
     )
-    panel, data = _seasonal(), tmp_path / "data"
+    panel, data = _seasonal(), with_store(tmp_path / "data")
     tracking = Tracking(data)
     early = _registered(tracking, "seasonal-naive", panel.until(54), tmp_path)
     late = _registered(tracking, "markov", panel, tmp_path)
@@ -86,7 +87,7 @@ def test_what_was_seen_in_training_is_no_merit(tmp_path: Path, monkeypatch: pyte
 
 def test_another_window_is_no_champion_to_compare_with(tmp_path: Path) -> None:
     """A champion of hourly windows says nothing about windows of minutes."""
-    panel, data = _seasonal(), tmp_path / "data"
+    panel, data = _seasonal(), with_store(tmp_path / "data")
     tracking = Tracking(data)
     version = _registered(tracking, "seasonal-naive", panel, tmp_path)
     promote_version(tracking, version, None, data)

@@ -21,6 +21,7 @@ from mlflow import pyfunc
 
 from models.forecasters.markov import Markov
 from models.panel import Panel
+from tests.training.directories import with_store
 from tests.training.test_promotion import HORIZON, _registered, _seasonal
 from training.export import export_champion
 from training.served_model import QUANTILES
@@ -41,7 +42,7 @@ def _rows(panel: Panel) -> pd.DataFrame:
 
 def test_mlflow_serves_the_champion(tmp_path: Path) -> None:
     """`mlflow models serve` of the alias answers with the quantiles that the forecaster itself gives."""
-    panel, data = _seasonal(2), tmp_path / "data"
+    panel, data = _seasonal(2), with_store(tmp_path / "data")
     tracking = Tracking(data)
     export_champion(tracking, _registered(tracking, "markov", panel, tmp_path), data)
     with socket.socket() as free:
@@ -70,7 +71,7 @@ def test_mlflow_serves_the_champion(tmp_path: Path) -> None:
 
 def test_the_signature_is_enforced(tmp_path: Path) -> None:
     """Rows without values or for no window ahead are refused; missing values and the trained horizon are fine."""
-    panel, data = _seasonal(2), tmp_path / "data"
+    panel, data = _seasonal(2), with_store(tmp_path / "data")
     tracking = Tracking(data)
     _registered(tracking, "markov", panel, tmp_path)
     model = pyfunc.load_model(str(tmp_path / "markov" / "model"))

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from models.bundle import load
 from serving.champion import ChampionWatch
-from tests.training.directories import platform_directory
+from tests.training.directories import platform_directory, with_store
 from training.commands.promote import main as promote
 from training.commands.train import main as train
 
@@ -27,7 +27,7 @@ promote: true
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with a minute of windows."""
-    path = platform_directory(tmp_path_factory.mktemp("data"))
+    path = with_store(platform_directory(tmp_path_factory.mktemp("data")))
     (path / "train.yaml").write_text(CONFIG)
     return path
 
@@ -80,7 +80,7 @@ def test_a_champion_yields_only_to_what_is_surely_better(directory: Path, capsys
     config = directory / "again.yaml"
     config.write_text(CONFIG.replace("[seasonal-naive, markov, lstm]", "[seasonal-naive]"))
     data = directory.parent / f"{directory.name}-again"
-    data.mkdir()
+    with_store(data)
     (data / "metercast.db").symlink_to(directory / "metercast.db")
     assert train([str(config), "--data", str(data), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)

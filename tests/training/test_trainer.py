@@ -23,7 +23,7 @@ CONFIG = LstmConfig(hidden=8, context_seasons=2, batch_size=16, steps=40)
 @pytest.mark.parametrize("patience", [0, 5])
 def test_an_interrupted_training_resumes_as_if_it_had_not_been(tmp_path: Path, patience: int) -> None:
     """Steps that were done are not done again, the weights are the same to the last bit, and nothing is left over."""
-    panel, options = make_panel(160), TrainerOptions(checkpoints=tmp_path, patience=patience)
+    panel, options = make_panel(160), TrainerOptions(checkpoints=tmp_path / "checkpoints", patience=patience)
     whole = fit_forecaster("lstm", panel, HORIZON, CONFIG, options=replace(options, checkpoints=None))
 
     def interrupt(share: float, _loss: float) -> None:

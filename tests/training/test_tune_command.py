@@ -12,6 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from tests.training.directories import with_store
 from training.commands.tune import main as tune
 from training.configuration import load_configuration
 
@@ -51,7 +52,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_a_search_resumes_and_hands_over_its_best(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second run adds only the trials that lack; each is nested in the study's run; the best becomes a config."""
-    data, out = config.parent / "data", config.parent / "best.yaml"
+    data, out = with_store(config.parent / "data"), config.parent / "best.yaml"
     assert tune([str(config), "--data", str(data), "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["completed"] + first["pruned"] == 2
@@ -73,7 +74,7 @@ def test_a_search_resumes_and_hands_over_its_best(config: Path, capsys: pytest.C
 
 def test_workers_share_one_study(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two processes run as many trials as were asked for, no value twice, all nested in the study's one run."""
-    data = config.parent / "data"
+    data = with_store(config.parent / "data")
     assert tune([str(config), "--data", str(data), "--json", "--trials", "4", "--workers", "2"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["completed"] + found["pruned"] == 4
@@ -89,7 +90,7 @@ def test_workers_share_one_study(config: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_study_of_other_data_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trials of different questions are never mixed in one study."""
-    data = config.parent / "data"
+    data = with_store(config.parent / "data")
     assert tune([str(config), "--data", str(data), "--trials", "1"]) == 0
     document = yaml.safe_load(config.read_text())
     document["metric"] = "mase"

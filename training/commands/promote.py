@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.data_home import data_home
+
 if TYPE_CHECKING:
     from training.promotion import Contest, Promotion
     from training.tracking import Tracking
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> int:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast promote", description=__doc__)
     parser.add_argument("model", help="version number in the registry, or the name of a model for its latest version")
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory of the platform")
+    parser.add_argument("--data", type=Path, default=data_home(), help="data directory of the platform")
     parser.add_argument("--usage", type=Path, help="compare on this table of series instead (Parquet or CSV)")
     parser.add_argument("--origins", type=int, default=3, help="forecast from so many past moments (default: 3)")
     parser.add_argument("--metric", choices=("wql", "mase", "bill_wape"), default="wql", help="default: wql")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from features.data_home import data_home
 from training.commands.figure_table import figure_table
 from training.configuration import ConfigurationError, TrainConfiguration, load_configuration
 from training.data import NoDataError, panel_of
@@ -93,7 +94,7 @@ def _document(run: Run, panel: Panel) -> dict[str, Any]:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast train", description=__doc__)
     parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory of the platform")
+    parser.add_argument("--data", type=Path, default=data_home(), help="data directory of the platform")
     parser.add_argument("--promote", action="store_true", help="promote the best if it wins, whatever the file says")
     parser.add_argument("--if-drifted", action="store_true", help="train only where the champion's accuracy has fallen")
     parser.add_argument("--seed", type=int, help="of the training of networks, whatever the file says")

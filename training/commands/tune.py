@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from features.data_home import data_home
 from training.configuration import ConfigurationError, TrainConfiguration, TuneConfiguration, load_tune_configuration
 from training.data import NoDataError, panel_of
 from training.tasks import TaskError, load_task
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast tune", description=__doc__)
     parser.add_argument("config", type=Path, help="search (YAML), e.g. configs/tune/lstm.yaml")
-    parser.add_argument("--data", type=Path, default=Path("metercast-data"), help="data directory; holds the study too")
+    parser.add_argument("--data", type=Path, default=data_home(), help="data directory; holds the study too")
     parser.add_argument("--task", type=Path, help="search on what lies before the first origin of this task instead")
     parser.add_argument("--trials", type=int, help="how many trials the study shall have in all")
     parser.add_argument("--workers", type=int, default=1, help="trials at once, a process each (default: 1)")

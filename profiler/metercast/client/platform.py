@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from metercast.client.answers import Estimate, Table
 from metercast.client.live import LiveEvent, live_events
+from metercast.client.moments import Moment, moment_text
+from metercast.client.money import Money
 from metercast.client.transport import Transport
 
-Moment = str | float | datetime
-"""ISO 8601 text, Unix seconds, or an aware datetime."""
 
-
-class Client:
+class Client(Money):
     """Questions to one server; usable from several threads."""
 
     def __init__(
@@ -55,28 +53,34 @@ class Client:
             "operation": operation,
             "microOperationType": micro_operation_type,
             "window_s": window_s,
-            "start": _moment(start),
-            "end": _moment(end),
+            "start": moment_text(start),
+            "end": moment_text(end),
             "limit": 10_000,
         }
         return Table(self._pages("/v1/usage", "windows", query))
 
     def operations(self, user: str | None = None, start: Moment | None = None, end: Moment | None = None) -> Table:
         """Totals by operation and micro-operation."""
-        return Table(self.get("/v1/operations", user=user, start=_moment(start), end=_moment(end))["operations"])
+        return Table(
+            self.get("/v1/operations", user=user, start=moment_text(start), end=moment_text(end))["operations"]
+        )
 
     def spend(
         self, user: str, plan: str | None = None, start: Moment | None = None, end: Moment | None = None
     ) -> dict[str, Any]:
         """Spend of the period so far (default: this month), by operation and micro-operation."""
-        found: dict[str, Any] = self.get("/v1/spend", user=user, plan=plan, start=_moment(start), end=_moment(end))
+        found: dict[str, Any] = self.get(
+            "/v1/spend", user=user, plan=plan, start=moment_text(start), end=moment_text(end)
+        )
         return found
 
     def invoice(
         self, user: str, plan: str | None = None, start: Moment | None = None, end: Moment | None = None
     ) -> dict[str, Any]:
         """The invoice of a period, line by line."""
-        found: dict[str, Any] = self.get("/v1/invoices", user=user, plan=plan, start=_moment(start), end=_moment(end))
+        found: dict[str, Any] = self.get(
+            "/v1/invoices", user=user, plan=plan, start=moment_text(start), end=moment_text(end)
+        )
         return found
 
     def estimate(
@@ -89,7 +93,7 @@ class Client:
     ) -> Estimate:
         """The predictive bill of a period (default: this month), under one plan or several."""
         body: dict[str, Any] = {"user": user, "plans": list(plans)}
-        given = {"period_start": _moment(start), "period_end": _moment(end), "budget": budget}
+        given = {"period_start": moment_text(start), "period_end": moment_text(end), "budget": budget}
         body |= {name: str(value) for name, value in given.items() if value is not None}
         return Estimate.of(self.post("/v1/estimates", body))
 
@@ -106,7 +110,13 @@ class Client:
         end: Moment | None = None,
     ) -> Table:
         """Anomalies, latest first, all pages of them."""
-        query = {"user": user, "operation": operation, "start": _moment(start), "end": _moment(end), "limit": 1_000}
+        query = {
+            "user": user,
+            "operation": operation,
+            "start": moment_text(start),
+            "end": moment_text(end),
+            "limit": 1_000,
+        }
         return Table(self._pages("/v1/anomalies", "anomalies", query))
 
     def feedback(self, anomaly_id: str, verdict: str) -> None:
@@ -140,13 +150,3 @@ class Client:
             cursor = page.get("next")
             if cursor is None:
                 return
-
-
-def _moment(given: Moment | None) -> str | None:
-    if given is None or isinstance(given, str):
-        return given
-    if isinstance(given, datetime):
-        if given.tzinfo is None:
-            raise ValueError(f"{given} has no time zone; give it one, e.g. tzinfo=timezone.utc")
-        return given.isoformat()
-    return repr(float(given))

@@ -37,7 +37,9 @@ DEFAULT_DATA = "metercast-data"
 def main(argv: list[str]) -> int:
     """Run the checks; the exit code is 0 when all pass, 3 when something is to be mended."""
     parser = argparse.ArgumentParser(prog="metercast doctor", description=__doc__)
-    parser.add_argument("--data", default=DEFAULT_DATA, help="data directory to check")
+    parser.add_argument(
+        "--data", default=os.environ.get("METERCAST_DATA") or DEFAULT_DATA, help="data directory to check"
+    )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port that the server is to listen on")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(argv)

@@ -7,7 +7,6 @@ import contextlib
 import os
 import runpy
 import shutil
-import signal
 import sys
 
 from metercast import hooks, runtime
@@ -38,7 +37,6 @@ def main(argv: list[str]) -> int:
         print(f"metercast run: {error}", file=sys.stderr)
         return 2
     shipper = runtime.shipper()
-    _flush_on_terminate()
     name = options.module or os.path.splitext(os.path.basename(program[0]))[0]
     with _root(name):
         code = _execute(options.module, program)
@@ -141,18 +139,6 @@ def _root(name: str) -> Iterator[None]:
     finally:
         runtime.engine.close(execution)
         runtime.engine.current.reset(token)
-
-
-def _flush_on_terminate() -> None:
-    """SIGTERM still ends the program, but what it recorded is shipped first; a program's own handler replaces this."""
-
-    def terminate(number: int, _frame: object) -> None:
-        runtime.stop()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, terminate)
 
 
 def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def install_fastapi_routes(routing: ModuleType, engine: Engine) -> None:
 
 def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     """An ASGI application whose requests are operations."""
-    current, enter, leave = engine.current, engine.open, engine.close
+    enter, leave = engine.enter, engine.leave
     user_of = _user_of_headers(engine)
 
     @functools.wraps(call)
@@ -54,14 +54,12 @@ def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..
         scope[_MARK] = method = scope.get("method", "WEBSOCKET")
         unrouted = f"{method} {{unrouted}}"
         execution = enter(unrouted, user_of(scope["headers"]))
-        token = current.set(execution)
         try:
             await call(self, scope, receive, send)
         finally:
             if execution.operation is unrouted:
                 execution.operation = f"{method} {route_of_path(scope['path'])}"
             leave(execution)
-            current.reset(token)
 
     return calling
 
@@ -69,28 +67,27 @@ def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..
 def _user_of_headers(engine: Engine) -> Callable[[Any], str]:
     """What finds the user in the headers of a request: the first of the configured names that has a value."""
     names = [name.lower().encode("latin-1") for name in engine.user_headers]
-    wanted = frozenset(names)
+    wanted, places = frozenset(names), {name: place for place, name in enumerate(names)}
 
     def user_of(headers: Any) -> str:
-        found = {name: value for name, value in headers if name in wanted}
-        for name in names if found else ():
-            if found.get(name):
-                text: str = found[name].decode("latin-1")
-                return text
-        return ""
+        found = None
+        for name, value in headers:
+            if name in wanted and value and (found is None or places[name] < places[found[0]]):
+                found = name, value
+        return "" if found is None else str(found[1], "latin-1")
 
     return user_of
 
 
 def _name_by_route(route: Any, engine: Engine) -> None:
-    handle = route.handle
+    handle, current = route.handle, engine.current
 
     @functools.wraps(handle)
     def handling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
-        execution, method = engine.current.get(), scope.get(_MARK)
+        method, execution = scope.get(_MARK), current.get()
         if method is not None and execution is not None and not execution.is_root:
-            above = route_of_path(scope.get("root_path", "")) if scope.get("root_path") else ""
-            execution.operation = f"{method} {above}{self.path}"
+            above = scope.get("root_path", "")
+            execution.operation = f"{method} {route_of_path(above) if above else ''}{self.path}"
         return handle(self, scope, receive, send)
 
     route.handle = handling

@@ -170,12 +170,12 @@ def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, is_write
     active, after = engine.current.get, engine.after_call
 
     @functools.wraps(original)
-    def call(descriptor: int, *args: Any, **kwargs: Any) -> Any:
+    def call(descriptor: int, *args: Any) -> Any:  # all of them take positions only
         if active() is None:
-            return original(descriptor, *args, **kwargs)
+            return original(descriptor, *args)
         read, write, resource = kind_of(descriptor)  # before, since another thread may close it meanwhile
         started_ns = _clock()
-        result = original(descriptor, *args, **kwargs)
+        result = original(descriptor, *args)
         size = result if isinstance(result, int) else len(result)
         after(write if is_write else read, started_ns, **{resource: size})
         return result

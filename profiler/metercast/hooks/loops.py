@@ -25,17 +25,21 @@ def install(events: ModuleType, engine: Engine) -> None:
 
 
 def _step(engine: Engine, run: Callable[[Any], None]) -> Callable[[Any], None]:
-    current, switch, charged = engine.current, engine.switch, engine.charged
+    current, switch, local = engine.current, engine.switch, engine.local
 
     def running(self: Any) -> None:
         execution = self._context.get(current)
-        if charged() is not execution:
+        try:
+            state = local.state
+        except AttributeError:
+            state = engine.state_of_thread()
+        if state.charged is not execution:
             switch(execution)
         try:
             run(self)
         finally:
             outside = current.get()
-            if charged() is not outside:
+            if state.charged is not outside:
                 switch(outside)
 
     running.__name__, running.__doc__ = run.__name__, run.__doc__

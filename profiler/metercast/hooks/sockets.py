@@ -23,8 +23,8 @@ _RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
 _clock = time.perf_counter_ns
 
 # (method of socket.socket, how its result tells the bytes)
-SENDERS = (
-    ("send", lambda result, _args: result),
+SENDERS: tuple[tuple[str, Callable[[Any, Any], int] | None], ...] = (
+    ("send", None),  # the result itself
     ("sendall", lambda _result, args: memoryview(args[0]).nbytes),
     ("sendto", lambda result, _args: result),
     ("sendmsg", lambda result, _args: result),
@@ -68,7 +68,7 @@ def install(socket: ModuleType, engine: Engine) -> None:
 
 
 def _wrap_send(
-    original: Callable[..., Any], size_of: Callable[[Any, Any], int], engine: Engine, connections: Connections
+    original: Callable[..., Any], size_of: Callable[[Any, Any], int] | None, engine: Engine, connections: Connections
 ) -> Callable[..., Any]:
     active, after = engine.current.get, engine.after_call
 
@@ -85,7 +85,7 @@ def _wrap_send(
                 engine.claim(execution, _RECEIVE, held)
         started_ns = _clock()
         result = original(self, *args)
-        after(_SEND, started_ns, network=size_of(result, args))
+        after(_SEND, started_ns, network=result if size_of is None else size_of(result, args))
         return result
 
     call.__name__, call.__doc__ = original.__name__, original.__doc__

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
 
 from metercast.engine import CODE
 from metercast.hooks.sqlite_blobs import MOVING, Blob, blob_opener
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from metercast.engine import Engine
 
 _READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
+_NOTHING = b"rchar: 0 wchar: 0"
 _clock = time.perf_counter_ns
 _OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
 # Connection.execute and its kin are made anew from the cursor's, which are counted.
@@ -26,33 +26,31 @@ _SHORTCUTS = ("execute", "executemany", "executescript")
 _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serialize", "deserialize", "blobopen")
 
 
-class IoCounters(threading.local):
-    """Bytes this thread has read and written by system calls; all zero where /proc does not tell."""
+class IoCounter:
+    """The kernel's count of what one thread reads and writes by system calls; below 0 where /proc does not tell."""
+
+    __slots__ = ("descriptor",)
 
     def __init__(self) -> None:
-        self._own_bytes = 0
-        self._process = os.getpid()
         try:
-            self._descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
+            self.descriptor = os.open("/proc/thread-self/io", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._descriptor = -1
-
-    def read(self, pread: Callable[[int, int, int], bytes]) -> tuple[int, int]:
-        """(bytes read, bytes written) so far, without what reading these counters reads."""
-        if self._process != os.getpid():  # forked: the descriptor tells of a thread of the parent
-            self.__del__()
-            self.__init__()  # type: ignore[misc]
-        if self._descriptor < 0:
-            return 0, 0
-        text = pread(self._descriptor, 256, 0)
-        fields = text.split(None, 4)
-        seen = int(fields[1]) - self._own_bytes
-        self._own_bytes += len(text)
-        return seen, int(fields[3])
+            self.descriptor = -1
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+def _thread_local() -> Any:
+    """A place for the counter of each thread."""
+    local = threading.local()
+
+    def forget() -> None:  # in a forked child: the descriptor tells of a thread of the parent
+        local.__dict__.clear()
+
+    os.register_at_fork(after_in_child=forget)
+    return local
 
 
 def install(dbapi2: Any, engine: Engine) -> None:
@@ -60,9 +58,7 @@ def install(dbapi2: Any, engine: Engine) -> None:
     import sqlite3 as package
 
     sqlite3: Any = package
-    counters = IoCounters()
-    pread = getattr(os.pread, "__wrapped__", os.pread)
-    wrap = _wrapper(engine, counters, pread)
+    wrap = _wrapper(engine, getattr(os.pread, "__wrapped__", os.pread))
     counted = _counting_connections(dbapi2, wrap)
     connect = wrap(dbapi2.connect)  # opening a database reads its header
 
@@ -122,30 +118,40 @@ def _closing(errors: type[Exception]) -> Callable[[Any], None]:
     """Ends a statement or a connection that nobody closed: SQLite finishes its writing then."""
 
     def finish(self: Any) -> None:
-        with suppress(errors, AttributeError):  # of another thread, or never set up
+        try:  # noqa: SIM105 -- three frames less for every statement
             self.close()
+        except (errors, AttributeError):  # of another thread, or never set up
+            pass
 
     return finish
 
 
-def _wrapper(engine: Engine, counters: IoCounters, pread: Any) -> Callable[[Any], Any]:
-    active, after = engine.current.get, engine.after_call
+def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callable[[Any], Any]:
+    active, after, local = engine.current.get, engine.after_call, _thread_local()
 
     def wrap(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             if active() is None:
                 return original(*args, **kwargs)
-            read_before, written_before = counters.read(pread)
+            try:
+                counter = local.counter
+            except AttributeError:
+                counter = local.counter = IoCounter()
+            descriptor = counter.descriptor
+            before = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
             started_ns = _clock()
             try:
                 return original(*args, **kwargs)
             finally:
-                read_after, written_after = counters.read(pread)
-                if written_after != written_before:
-                    after(_WRITE, started_ns, disk=written_after - written_before)
+                fields = pread(descriptor, 256, 0).split(None, 4) if descriptor >= 0 else _NOTHING.split()
+                earlier = before.split(None, 4)
+                written = int(fields[3]) - int(earlier[3])
+                if written:
+                    after(_WRITE, started_ns, disk=written)
                     started_ns = _clock()
-                if read_after != read_before:
-                    after(_READ, started_ns, disk=read_after - read_before)
+                read = int(fields[1]) - int(earlier[1]) - len(before)  # the counters were read themselves
+                if read > 0:
+                    after(_READ, started_ns, disk=read)
 
         call.__name__, call.__doc__ = original.__name__, original.__doc__
         return call

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metercast.settings import Settings
     from metercast.shipping.batch import Row
     from metercast.shipping.client import Reply
+    from metercast.shipping.journal import Journal, Lost
     from metercast.shipping.producer import Producer
 
 MEMORY_LIMIT_BYTES = 8 << 20
@@ -35,14 +36,16 @@ _TURN_S = 0.25
 
 
 class Kept:
-    """A batch in memory: its name, its body, and what it is worth if it were lost."""
+    """A batch in memory: its name, its body, what it is worth if it were lost, and the records not accounted for."""
 
-    __slots__ = ("amounts", "body", "name")
+    __slots__ = ("amounts", "body", "name", "records", "sequence")
 
-    def __init__(self, name: str, body: bytes, amounts: Amounts) -> None:
+    def __init__(self, name: str, body: bytes, amounts: Amounts, records: int, sequence: int) -> None:
         self.name = name
         self.body = body
         self.amounts = amounts
+        self.records = records
+        self.sequence = sequence
 
 
 class ServerDelivery:
@@ -54,6 +57,8 @@ class ServerDelivery:
         self.spool = _open_spool(settings)
         self.memory: deque[Kept] = deque()
         self.folding = Folding()
+        self.journal: Journal | None = None
+        self._folded_records = 0
         self.lost = Amounts()
         self.refused = Amounts()
         self.last_problem = ""
@@ -73,11 +78,14 @@ class ServerDelivery:
     def while_waiting(self, work: Callable[[], None] | None) -> None:
         self.client.while_waiting = work
 
-    def put(self, rows: list[Row]) -> None:
-        """Send the events, or keep them until the server is back."""
-        self._waiting = self._waiting or time.monotonic() >= self.keep_from_s
+    def put(self, rows: list[Row], records: int = 0) -> None:
+        """Send the events, or keep them until the server is back; with a journal they are on disk before.
+
+        ``records`` is how many of the engine's records the rows, and those before them, stand for.
+        """
+        self._waiting = self._waiting or self.journal is not None or time.monotonic() >= self.keep_from_s
         if self._waiting:
-            self._keep(rows)
+            self._keep(rows, records)
             return
         batch = self._build(rows + self.folding.take())
         timeout_s = self.keep_from_s - time.monotonic() if self._is_ending() else None
@@ -91,7 +99,12 @@ class ServerDelivery:
         True when nothing waits. A server that asked to wait longer than the deadline is left alone.
         """
         if not self._waiting and not self.folding.is_empty():
-            self.put([])
+            records, self._folded_records = self._folded_records, 0
+            if self.journal is not None:
+                self._keep(self.folding.take(), records)
+                self._waiting = True
+            else:
+                self.put([])
         turn_ends_s = time.monotonic() + _TURN_S
         while self._waiting:
             now_s = time.monotonic()
@@ -107,10 +120,17 @@ class ServerDelivery:
                 time.sleep(max(0.0, min(self._backoff_s, until_s - time.monotonic())))
         return self.folding.is_empty()
 
+    def keep_for(self, killed: Lost, row: Row) -> bool:
+        """Keep the last batch of a killed process, to be sent with what waits; False when the disk has no room."""
+        body = encode_columns(killed.name, killed.epoch, killed.sequence, [row])
+        name = f"{killed.name}-{killed.epoch}-{killed.sequence:09d}"
+        self._waiting = True
+        return self.spool is not None and self.spool.put(name, compress(body), beyond_limit=True)
+
     def close(self) -> None:
         """Keep on disk what was not delivered; what the disk does not take is lost, and counted."""
         if not self.folding.is_empty():
-            self.memory.append(self._build(self.folding.take()))
+            self.memory.append(self._build(self.folding.take(), self._folded_records))
         for batch in self.memory:
             if not self._spool(batch, beyond_limit=True):
                 self.lost.add(batch.amounts)
@@ -118,35 +138,52 @@ class ServerDelivery:
         self.memory.clear()
         self.client.close()
 
-    def _build(self, rows: list[Row]) -> Kept:
+    def _build(self, rows: list[Row], records: int = 0) -> Kept:
         producer, epoch, sequence = self.producer.next()
         body = encode_columns(producer, epoch, sequence, rows)
         name = f"{producer}-{epoch}-{sequence:09d}"
-        return Kept(name, body if self.client.is_local else compress(body), Amounts(rows))
+        return Kept(name, body if self.client.is_local else compress(body), Amounts(rows), records, sequence)
 
     def _is_ending(self) -> bool:
         return self.keep_from_s != float("inf")
 
     def _spool(self, batch: Kept, beyond_limit: bool = False) -> bool:
         """Keep a batch on disk; at the end of the program without waiting for the disk, which outlives it."""
-        spool = self.spool
-        return spool is not None and spool.put(
-            batch.name, compress(batch.body), beyond_limit=beyond_limit, is_synced=not self._is_ending()
+        spool, journal = self.spool, self.journal
+        if spool is None:
+            return False
+        is_kept = spool.put(
+            batch.name,
+            compress(batch.body),
+            beyond_limit=beyond_limit,
+            is_synced=not self._is_ending() and journal is None,
+            before_naming=None if journal is None else lambda: journal.intend(batch.records, batch.sequence),
         )
+        if is_kept:
+            self._account(batch)
+        return is_kept
+
+    def _account(self, batch: Kept) -> None:
+        if self.journal is not None:
+            self.journal.account(batch.records)
+        batch.records = 0
 
     def _store(self, batch: Kept) -> None:
         if not self._spool(batch):
             self.memory.append(batch)
 
-    def _keep(self, rows: list[Row]) -> None:
-        batch = self._build(rows)
+    def _keep(self, rows: list[Row], records: int) -> None:
+        batch = self._build(rows, records)
         if self._spool(batch):
             return
         if sum(len(kept.body) for kept in self.memory) + len(batch.body) <= MEMORY_LIMIT_BYTES:
+            if self.journal is not None:
+                self.journal.take_number(batch.sequence)
             self.memory.append(batch)
             return
         self.producer.take_back()
         self.folding.add(rows)
+        self._folded_records += records
 
     def _send_oldest(self, until_s: float | None) -> bool:
         """Send one batch that waits, those on disk first; False when it has to wait on."""
@@ -158,7 +195,7 @@ class ServerDelivery:
                 return True
             if not self._settle(self.client.send(self.memory[0].body, timeout_s), self.memory[0]):
                 return False
-            self.memory.popleft()
+            self._account(self.memory.popleft())
             return True
         assert self.spool is not None
         body = self.spool.read(name)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from metercast.shipping.batch import Row
+    from metercast.shipping.journal import Journal, Lost
     from metercast.shipping.producer import Producer
 
 
@@ -21,29 +22,41 @@ class DirectoryDelivery:
         self.spool = Spool(directory, suffix=JSON_SUFFIX)
         self.producer = producer
         self.folding = Folding()
+        self.journal: Journal | None = None
+        self._folded_records = 0
         self.lost = Amounts()
         self.refused = Amounts()
         self.last_problem = ""
         self.keep_from_s = float("inf")
         self.while_waiting: Callable[[], None] | None = None
 
-    def put(self, rows: list[Row]) -> None:
-        """Write the events as one batch."""
+    def put(self, rows: list[Row], records: int = 0) -> None:
+        """Write the events as one batch; they stand for so many of the engine's records."""
         rows = rows + self.folding.take()
+        records, self._folded_records = records + self._folded_records, 0
         producer, epoch, sequence = self.producer.next()
-        name = f"{producer}-{epoch}-{sequence:09d}"
-        if self.spool.put(name, encode(producer, epoch, sequence, rows)):
+        name, journal = f"{producer}-{epoch}-{sequence:09d}", self.journal
+        intend = None if journal is None else lambda: journal.intend(records, sequence)
+        if self.spool.put(name, encode(producer, epoch, sequence, rows), before_naming=intend):
             self.last_problem = ""
+            if journal is not None:
+                journal.account(records)
         else:
             self.producer.take_back()
             self.last_problem = self.spool.last_problem
             self.folding.add(rows)
+            self._folded_records = records
 
     def work(self, until_s: float | None = None) -> bool:  # noqa: ARG002 -- the shape of ServerDelivery.work
         """Write what could not be written before; True when nothing is left."""
         if not self.folding.is_empty():
             self.put([])
         return self.folding.is_empty()
+
+    def keep_for(self, killed: Lost, row: Row) -> bool:
+        """Write the last batch of a killed process; False when the disk has no room."""
+        body = encode(killed.name, killed.epoch, killed.sequence, [row])
+        return self.spool.put(f"{killed.name}-{killed.epoch}-{killed.sequence:09d}", body)
 
     def close(self) -> None:
         """Try once more; what cannot be written now is lost, and counted."""

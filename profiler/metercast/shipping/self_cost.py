@@ -1,4 +1,4 @@
-"""What the profiler itself costs: the CPU of its shipping thread, and of recording on the program's own threads."""
+"""What the profiler itself costs, and what of the process nobody was charged for: two kinds of events of its own."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ import time
 
 from metercast.engine import CODE, Engine
 from metercast.shipping.governor import Governor
+from metercast.shipping.reconciling import CPU, Reconciliation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from metercast.settings import Settings
     from metercast.shipping.batch import Converter, Row
+    from metercast.shipping.journal import Lost
+    from metercast.totals import Key
 
 OPERATION = "metercast"
 DROPPED = "dropped_events"
 DETAIL_CHANGES = "detail_changes"
-_SELF = CODE["PROFILER_SELF"]
+LOST = "lost_events"
+OUTSIDE = "unattributed"
+"""The operation of UNATTRIBUTED events."""
+_SELF, _OUTSIDE = CODE["PROFILER_SELF"], CODE["UNATTRIBUTED"]
 _ROUNDS = 200
 
 
 class SelfCost:
-    """Makes PROFILER_SELF events, at most two a round: shipping as measured, recording as calibrated at the start.
+    """Makes PROFILER_SELF events, at most two a round: shipping as measured, recording as calibrated at the start,
+    and UNATTRIBUTED events, at most one a resource and round.
 
     The CPU of recording is spent inside the program's operations and hence part of their own figures as well; these
     events say how large that part is, and are not to be billed beside it.
@@ -31,45 +38,63 @@ class SelfCost:
         self._engine = engine
         self._converter = converter
         self._user = settings.user
-        self._record_ns = recording_cost_ns(type(engine))
+        self._costs = {clock: recording_costs_ns(engine, clock) for clock in ("coarse", engine.clock)}
+        self._reconciliation = Reconciliation(engine)
         self._calls = engine.calls()
         self._cpu_mark_ns = time.thread_time_ns()
 
     def rows(self, records: int, dropped: int) -> list[Row]:
-        """The cost since the last call of a round that shipped so many records; called by the shipping thread."""
+        """What has come up since the last call, of a round that shipped so many records; in the shipping thread."""
         now_ns = time.thread_time_ns()
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
-        calls = self._engine.calls()
-        counted, self._calls = records + calls - self._calls, calls
-        if not counted:
-            return []
-        recording_ns = int(counted * self._record_ns)
-        rows = [
-            self._row(shipping_ns, "thread-clock", float(dropped), DROPPED),
-            self._row(recording_ns, f"calibrated {self._record_ns:.0f} ns x {counted}", 0.0, ""),
-        ]
+        now_calls = self._engine.calls()
+        calls, self._calls = now_calls - self._calls, now_calls
+        rows = self._unattributed()
+        if not records + calls:
+            return rows
+        record_ns, call_ns = self._costs.get(self._engine.clock) or self._costs["coarse"]
+        recording_ns = int(records * record_ns + calls * call_ns)
+        source = f"calibrated {record_ns:.0f} ns x {records} + {call_ns:.0f} ns x {calls}"
+        rows.append(self._row((self._user, OPERATION, _SELF, DROPPED), shipping_ns, "thread-clock", float(dropped)))
+        rows.append(self._row((self._user, OPERATION, _SELF, ""), recording_ns, source))
         change = self._governor.judge(records, shipping_ns, recording_ns)
         return rows if change is None else [*rows, self.change(change)]
 
+    def lost(self, lost: Lost) -> Row:
+        """The event of what a killed process had recorded, and no batch has."""
+        key = (self._user, OPERATION, _SELF, LOST)
+        return self._row(key, 0, "killed", float(lost.records), time_ns=lost.found_ns)
+
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""
-        return self._row(0, text, 1.0, DETAIL_CHANGES)
+        return self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, text, 1.0)
 
-    def _row(self, cpu_ns: int, source: str, units: float, meter: str) -> Row:
-        key = (self._user, OPERATION, _SELF, meter)
-        return self._converter.row(time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
+    def _unattributed(self) -> list[Row]:
+        rows = []
+        for meter, amount in self._reconciliation.grown().items():
+            cpu_ns, disk = (amount, 0) if meter == CPU else (0, amount)
+            source = "process-clock" if meter == CPU else "/proc/self/io"
+            rows.append(self._row((self._user, OUTSIDE, _OUTSIDE, meter), cpu_ns, source, disk=disk))
+        return rows
+
+    def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, disk: int = 0, time_ns: int = 0) -> Row:
+        return self._converter.row(time_ns or time.time_ns(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
 
 
-def recording_cost_ns(kind: type[Engine]) -> float:
-    """CPU of one record in nanoseconds, measured on an engine of its own in about a millisecond."""
-    engine = kind()
-    engine.is_on = True
+def recording_costs_ns(own: Engine, clock: str) -> tuple[float, float]:
+    """CPU ns of a record and of a call that is added to one, measured on an engine of its own in a millisecond."""
+    engine = type(own)()
+    usual, engine.clock, engine.is_on = own.clock, clock, True
+    code, elapsed_ns = CODE["DISK_READ"], time.perf_counter_ns
     started_ns = time.thread_time_ns()
     for _ in range(_ROUNDS):
-        execution = engine.open("calibration", "calibration")
-        token = engine.current.set(execution)
-        engine.after_call(CODE["DISK_READ"], time.perf_counter_ns(), disk=1)
-        engine.close(execution)
-        engine.current.reset(token)
-    spent_ns = time.thread_time_ns() - started_ns
-    return spent_ns / max(1, engine.pending())
+        engine.leave(engine.enter("calibration", "calibration"))
+    record_ns = (time.thread_time_ns() - started_ns) / max(1, len(engine.take(_ROUNDS * 4)))
+    execution = engine.enter("calibration", "calibration")
+    started_ns = time.thread_time_ns()
+    for _ in range(_ROUNDS):
+        engine.after_call(code, elapsed_ns())
+    call_ns = (time.thread_time_ns() - started_ns) / _ROUNDS
+    engine.leave(execution)
+    engine.clock = usual
+    return record_ns, call_ns

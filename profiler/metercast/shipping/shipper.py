@@ -11,6 +11,7 @@ from metercast.shipping.control import Control, control_directory
 from metercast.shipping.delivery import ServerDelivery
 from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
+from metercast.shipping.journal import Journal, count_records, of_killed_processes
 from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from metercast.engine import Engine
     from metercast.settings import Settings
     from metercast.shipping.batch import Row
+    from metercast.shipping.journal import Lost
 
 
 _RECORDS_AT_ONCE = 20_000
@@ -45,7 +47,7 @@ class Shipper:
     def _begin(self) -> None:
         self.converter = Converter(self.settings.detail)
         self.delivery = _delivery(self.settings)
-        if self.delivery is not None:
+        if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
         self.events = 0
         self.dropped = 0
@@ -53,6 +55,9 @@ class Shipper:
         self.problem = ""
         self._pending: list[Row] = []
         self._recorded = 0
+        self._pending_records = 0
+        self._journal: Journal | None = None
+        self._killed: list[Lost] = []
         self._changes: list[str] = []
         self.status = Status(self)
         self._control: Control | None = None
@@ -66,6 +71,8 @@ class Shipper:
 
     def start(self) -> None:
         """Start the thread; it works for no operation, whatever is open now."""
+        if self.settings.journal:
+            self._guard(self._open_journal)
         token = self.engine.current.set(None)
         try:
             self._thread.start()
@@ -79,6 +86,20 @@ class Shipper:
             self._control.close()
         self._begin()
         self.start()
+
+    def forget_journal(self) -> None:
+        """In a forked child, first of all: what it records is not its parent's."""
+        if self._journal is not None:
+            count_records(self.engine, None)
+
+    def _open_journal(self) -> None:
+        delivery = self.delivery
+        if delivery is None or delivery.spool is None:
+            return
+        directory = delivery.spool.directory
+        self._journal = delivery.journal = Journal(directory, delivery.producer)
+        count_records(self.engine, self._journal.recorded)
+        self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:
         """Pause or resume metering; an event tells of it, which a bill can show."""
@@ -113,6 +134,7 @@ class Shipper:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings)
         self.engine.mute()
         self._guard(self._listen)
+        self._guard(self._tell_of_killed)
         while not self._stopping:
             self._wake.wait(self.settings.interval_s)
             self._wake.clear()
@@ -131,6 +153,12 @@ class Shipper:
         if directory is not None:
             self._control = Control(directory, self._answer)
 
+    def _tell_of_killed(self) -> None:
+        """Complete what killed processes have left in the place where this one keeps its batches."""
+        for one in self._killed:
+            if self.delivery is not None and (not one.records or self.delivery.keep_for(one, self.self_cost.lost(one))):
+                one.forget()
+
     def _answer(self, request: str) -> dict[str, Any]:
         """What `metercast top`, `pause` and `resume` ask."""
         if request in ("pause", "resume"):
@@ -145,6 +173,9 @@ class Shipper:
         if self.delivery is not None:
             self.delivery.close()
             self.lost.add(self.delivery.lost)
+        if self._journal is not None:
+            count_records(self.engine, None)
+            self._journal.close()
 
     def _round(self) -> None:
         engine = self.engine
@@ -152,11 +183,14 @@ class Shipper:
         if self._intercepts:
             engine.intercept()  # what was loaded without an import
         left = engine.pending()
+        at_once = _RECORDS_AT_ONCE if self._journal is None else self.settings.batch_events
         while left > 0:
-            left -= self._drain(min(left, _RECORDS_AT_ONCE))
+            left -= self._drain(min(left, at_once))
             self._ship_full_batches()
         grown = engine.take_totals()
-        self._recorded += int(sum(amounts[0] for _, amounts in grown))
+        summed = int(sum(amounts[0] for _, amounts in grown))
+        self._recorded += summed
+        self._pending_records += summed
         self._put(self.converter.totals(grown))
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
@@ -170,6 +204,7 @@ class Shipper:
         """Take records off the ring; returns how many."""
         records = self.engine.take(limit)
         self._recorded += len(records)
+        self._pending_records += len(records)
         self._put(self.converter.rows(records))
         return len(records)
 
@@ -190,6 +225,8 @@ class Shipper:
     def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
             self._guard(self._ship_batch)
+        if self._journal is not None and self._pending:  # a batch for each drain, so that its records are known
+            self._guard(self._ship_batch)
 
     def _ship(self) -> None:
         """Hand over what is left of this round, and send what waits."""
@@ -203,8 +240,11 @@ class Shipper:
         rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
         if self.delivery is None:
             return
+        records = 0
+        if not self._pending:
+            records, self._pending_records = self._pending_records, 0
         try:
-            self.delivery.put(rows)
+            self.delivery.put(rows, records)
         except Exception:
             self.lost.add(Amounts(rows))
             raise

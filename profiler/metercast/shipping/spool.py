@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 JSON_SUFFIX, COLUMNS_SUFFIX = ".json.gz", ".mcb.gz"
 _PARTIAL, _REFUSED = ".part", ".refused"
 _ABANDONED_S = 600.0
@@ -26,10 +30,18 @@ class Spool:
         os.makedirs(directory, exist_ok=True)
         self._remove_abandoned()
 
-    def put(self, name: str, body: bytes, beyond_limit: bool = False, is_synced: bool = True) -> bool:
+    def put(
+        self,
+        name: str,
+        body: bytes,
+        beyond_limit: bool = False,
+        is_synced: bool = True,
+        before_naming: Callable[[], None] | None = None,
+    ) -> bool:
         """Keep a batch; False when the limit or the disk does not allow it, `last_problem` says which.
 
-        Synced, it outlives the machine's end as well; else only the program's.
+        Synced, it outlives the machine's end as well; else only the program's. ``before_naming`` is called when all is
+        on disk but the final name.
         """
         if self.limit_bytes and not beyond_limit and self.size_bytes() + len(body) > self.limit_bytes:
             self.last_problem = f"the spool {self.directory} has reached its limit of {self.limit_bytes} bytes"
@@ -42,6 +54,8 @@ class Spool:
                 file.flush()
                 if is_synced:
                     os.fsync(file.fileno())
+            if before_naming is not None:
+                before_naming()
             os.replace(partial, path)
         except OSError as error:
             self._remove(partial)

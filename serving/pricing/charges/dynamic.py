@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
 
 
@@ -18,6 +19,6 @@ class Dynamic:
         """quantity x multiplier."""
         return PRECISION.multiply(quantity, self.multiplier)
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The product."""
-        return f"{quantity.normalize():f} carried by events x {self.multiplier}"
+        return (Step(f"{plain(quantity)} carried by events x {self.multiplier}", self.amount(quantity)),)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from serving.pricing.charges.tier import Tiered, portions
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
 
 
@@ -22,9 +23,15 @@ class Graduated(Tiered):
             total = PRECISION.add(total, PRECISION.multiply(part, tier.unit_price) + tier.flat_fee)
         return total
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The sum, tier by tier."""
-        return " + ".join(
-            f"{part.normalize():f} x {tier.unit_price}" + (f" + {tier.flat_fee}" if tier.flat_fee else "")
+        if quantity == 0 and not self.charge_at_zero:
+            return ()
+        return tuple(
+            Step(
+                f"{plain(part)} x {tier.unit_price}" + (f" + {tier.flat_fee}" if tier.flat_fee else ""),
+                PRECISION.multiply(part, tier.unit_price) + tier.flat_fee,
+                tier.label,
+            )
             for tier, part in portions(self.tiers, quantity)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+from serving.pricing.line import Step
 from serving.pricing.money import PRECISION
 
 
@@ -35,7 +36,8 @@ class Package:
         """packages x price."""
         return PRECISION.multiply(self.packages(quantity), self.price)
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """Packages, their size and their price."""
         free = f" after {self.free_units:f} free" if self.free_units else ""
-        return f"{self.packages(quantity):f} packages of {self.package_size:f}{free} x {self.price}"
+        formula = f"{self.packages(quantity):f} packages of {self.package_size:f}{free} x {self.price}"
+        return (Step(formula, self.amount(quantity)),)

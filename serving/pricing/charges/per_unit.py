@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
 
 
@@ -18,6 +19,6 @@ class PerUnit:
         """quantity x unit price."""
         return PRECISION.multiply(quantity, self.unit_price)
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The product."""
-        return f"{quantity.normalize():f} x {self.unit_price}"
+        return (Step(f"{plain(quantity)} x {self.unit_price}", self.amount(quantity)),)

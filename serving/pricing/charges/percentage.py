@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
+
+Events = tuple[Decimal, int]
+"""The value of some events together, and how many they are; those of one record count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,47 +28,65 @@ class Percentage:
     per_event_min: Decimal | None = None
     per_event_max: Decimal | None = None
 
-    def event_amounts(self, values: Sequence[Decimal]) -> list[Decimal]:
-        """The unrounded charge of every event, in their order."""
-        amounts: list[Decimal] = []
-        seen, value_seen = 0, Decimal(0)
-        for value in values:
-            free = self._free(seen, value_seen, value)
-            seen, value_seen = seen + 1, value_seen + value
-            amounts.append(Decimal(0) if free == value and free is not None else self._charge(value - (free or 0)))
-        return amounts
+    def event_amounts(self, events: Sequence[Events]) -> list[Decimal]:
+        """The unrounded charge of every record of events, in their order."""
+        return [sum((step.amount for step in steps), Decimal(0)) for steps in self._charged(events)]
+
+    def event_steps(self, events: Sequence[Events]) -> tuple[Step, ...]:
+        """The share of all values, the fees, and what the bounds per event changed."""
+        sums: dict[str, tuple[Decimal, Decimal]] = {}
+        for steps in self._charged(events):
+            for step in steps:
+                basis, amount = sums.get(step.label, (Decimal(0), Decimal(0)))
+                sums[step.label] = basis + Decimal(step.formula or 0), PRECISION.add(amount, step.amount)
+        texts = {
+            "value": lambda basis: f"{self.rate_percent} % of {plain(basis)}",
+            "fee": lambda basis: f"{plain(basis)} x {self.fixed_fee}",
+            "bounds": lambda basis: f"bounds of {plain(basis)} events",
+        }
+        return tuple(Step(texts[label](basis), amount, label) for label, (basis, amount) in sums.items() if amount)
 
     def amount(self, quantity: Decimal) -> Decimal:
         """The charge of one event of that value."""
-        return self.event_amounts([quantity])[0] if quantity else Decimal(0)
+        return self.event_amounts([(quantity, 1)])[0] if quantity else Decimal(0)
 
-    def totals(self, value: Decimal, events: int) -> Decimal:
-        """The charge of many events known by their sums only; raises ValueError where bounds per event need each."""
-        if self.per_event_min is not None or self.per_event_max is not None:
-            raise ValueError("bounds per event need the value of every event; price the events one by one")
-        charged = max(Decimal(0), value - (self.free_amount or 0))
-        count = max(0, events - (self.free_events or 0))
-        return PRECISION.add(PRECISION.multiply(charged, self.rate_percent / 100), self.fixed_fee * count)
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
+        """The steps of one event of that value."""
+        return self.event_steps([(quantity, 1)]) if quantity else ()
 
-    def explain(self, quantity: Decimal) -> str:
-        """The rate and fee in words."""
-        return f"{self.rate_percent} % of {quantity.normalize():f}" + (
-            f" + {self.fixed_fee} an event" if self.fixed_fee else ""
-        )
+    def _charged(self, events: Sequence[Events]) -> list[list[Step]]:
+        """What every record owes, by kind; the formula of a step holds what it is counted from."""
+        charged: list[list[Step]] = []
+        seen, value_seen = 0, Decimal(0)
+        for value, count in events:
+            free_count = self._free_count(seen, value_seen, value, count)
+            each = PRECISION.divide(value, Decimal(count))
+            rest, partly = value - each * free_count, free_count
+            value_seen_here = value_seen + each * free_count
+            seen, value_seen = seen + count, value_seen + value
+            if free_count == count:
+                charged.append([])
+                continue
+            still = self.free_events is None or seen - count + partly < self.free_events
+            left = self.free_amount - value_seen_here if self.free_amount is not None and still else Decimal(0)
+            charged.append(self._owed(rest - max(Decimal(0), min(left, rest)), count - free_count))
+        return charged
 
-    def _free(self, seen: int, value_seen: Decimal, value: Decimal) -> Decimal | None:
-        """How much of an event's value is free; None when nothing of it is."""
+    def _free_count(self, seen: int, value_seen: Decimal, value: Decimal, count: int) -> int:
+        """How many of a record's events are free as a whole."""
         if self.free_events is None and self.free_amount is None:
-            return None
-        if self.free_events is not None and seen >= self.free_events:
-            return None
-        if self.free_amount is None:
-            return value
-        left = self.free_amount - value_seen
-        return min(value, left) if left > 0 else None
+            return 0
+        free = count if self.free_events is None else max(0, min(count, self.free_events - seen))
+        if self.free_amount is not None and value:
+            left = max(Decimal(0), self.free_amount - value_seen)
+            free = min(free, int(PRECISION.divide(left * count, value)))
+        return free
 
-    def _charge(self, value: Decimal) -> Decimal:
-        amount = PRECISION.add(PRECISION.multiply(value, self.rate_percent / 100), self.fixed_fee)
-        if self.per_event_min is not None:
-            amount = max(amount, self.per_event_min)
-        return amount if self.per_event_max is None else min(amount, self.per_event_max)
+    def _owed(self, value: Decimal, count: int) -> list[Step]:
+        share = PRECISION.multiply(value, self.rate_percent / 100)
+        fee = self.fixed_fee * count
+        plain_amount = PRECISION.add(share, fee)
+        amount = plain_amount if self.per_event_min is None else max(plain_amount, self.per_event_min * count)
+        amount = amount if self.per_event_max is None else min(amount, self.per_event_max * count)
+        steps = [Step(str(value), share, "value"), Step(str(count), fee, "fee")]
+        return steps if amount == plain_amount else [*steps, Step(str(count), amount - plain_amount, "bounds")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serving.pricing.charges.dynamic import Dynamic
 from serving.pricing.charges.flat import Flat
+from serving.pricing.charges.formula import FormulaPrice
 from serving.pricing.charges.graduated import Graduated
 from serving.pricing.charges.graduated_percentage import GraduatedPercentage
 from serving.pricing.charges.matrix import Matrix
@@ -26,6 +27,7 @@ CHARGE_MODELS: dict[str, type[ChargeModel]] = {
     "graduated_percentage": GraduatedPercentage,
     "dynamic": Dynamic,
     "matrix": Matrix,
+    "formula": FormulaPrice,
     "flat": Flat,
 }
 """Name in a plan file -> class; its parameters are the keys of the charge in the file."""

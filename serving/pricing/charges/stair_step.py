@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from serving.pricing.charges.tier import Tier, check_tiers, portions
+from serving.pricing.line import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,7 @@ class StairStep:
             return Decimal(0)
         return list(portions(self.tiers, quantity))[-1][0].flat_fee
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The step that was reached."""
         tier = list(portions(self.tiers, quantity))[-1][0]
-        bound = "above the last bound" if tier.up_to is None else f"up to {tier.up_to:f}"
-        return f"step {bound}: {self.amount(quantity)}"
+        return (Step(f"step {tier.label}: {self.amount(quantity)}", self.amount(quantity), tier.label),)

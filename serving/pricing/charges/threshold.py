@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
 
 
@@ -37,6 +38,6 @@ class Threshold:
         """quantity x unit price x factor."""
         return PRECISION.multiply(PRECISION.multiply(quantity, self.unit_price), self.factor(quantity))
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The product with its factor."""
-        return f"{quantity.normalize():f} x {self.unit_price} x {self.factor(quantity)}"
+        return (Step(f"{plain(quantity)} x {self.unit_price} x {self.factor(quantity)}", self.amount(quantity)),)

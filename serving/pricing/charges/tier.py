@@ -15,6 +15,11 @@ class Tier:
     unit_price: Decimal = Decimal(0)
     flat_fee: Decimal = Decimal(0)
 
+    @property
+    def label(self) -> str:
+        """The tier by its bound."""
+        return "above the last bound" if self.up_to is None else f"up to {self.up_to:f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Tiered:

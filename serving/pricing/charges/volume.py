@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from serving.pricing.charges.tier import Tier, Tiered, portions
+from serving.pricing.line import Step, plain
 from serving.pricing.money import PRECISION
 
 
@@ -20,10 +21,13 @@ class Volume(Tiered):
         tier = self._tier(quantity)
         return PRECISION.multiply(quantity, tier.unit_price) + tier.flat_fee
 
-    def explain(self, quantity: Decimal) -> str:
+    def steps(self, quantity: Decimal) -> tuple[Step, ...]:
         """The product at the tier's price."""
+        if quantity == 0 and not self.charge_at_zero:
+            return ()
         tier = self._tier(quantity)
-        return f"{quantity.normalize():f} x {tier.unit_price}" + (f" + {tier.flat_fee}" if tier.flat_fee else "")
+        formula = f"{plain(quantity)} x {tier.unit_price}" + (f" + {tier.flat_fee}" if tier.flat_fee else "")
+        return (Step(formula, self.amount(quantity), tier.label),)
 
     def _tier(self, quantity: Decimal) -> Tier:
         return list(portions(self.tiers, quantity))[-1][0]

@@ -8,10 +8,20 @@ from decimal import Decimal
 from typing import Protocol
 
 from serving.pricing.factors.demand import Demand, PriceHistory
+from serving.pricing.factors.quote import Quote
+
+ONE = Decimal(1)
+BOUNDS = "bounds"
+"""The name under which the effect of floor, cap and the customer's own maximum is shown."""
 
 
 class Factor(Protocol):
     """A factor that the plan itself fixes for every instant."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the plan."""
+        ...
 
     def at(self, time_ns: int) -> Decimal:
         """The factor in force at an instant, Unix nanoseconds."""
@@ -30,19 +40,16 @@ class FactorBounds:
         if self.floor < 0 or (self.cap is not None and self.cap < self.floor):
             raise ValueError(f"floor {self.floor} and cap {self.cap}; floor must be >= 0 and not above the cap")
 
+    def clip(self, factor: Decimal, maximum: Decimal | None) -> Decimal:
+        """A factor kept between floor and the lower of cap and the customer's own maximum."""
+        kept = max(factor, self.floor)
+        for bound in (self.cap, maximum):
+            kept = kept if bound is None else min(kept, bound)
+        return kept
+
 
 UNBOUNDED = FactorBounds()
 """No bounds but that a price is not negative."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A promise that events in [from_ns, until_ns) cost at most ``factor`` times the list price."""
-
-    id: str
-    from_ns: int
-    until_ns: int
-    factor: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +65,32 @@ LIST_PRICE = Conditions()
 """Nothing published, no maximum, no quotes."""
 
 
-def event_factor(
+def surcharges_at(
     factors: Sequence[Factor | Demand], bounds: FactorBounds, conditions: Conditions, time_ns: int
-) -> Decimal:
-    """m = clip(product of factors, floor, min(cap, the customer's maximum)), and never above a quote in force."""
-    product = Decimal(1)
+) -> dict[str, Decimal]:
+    """What each factor in turn adds to the list price at an instant, by its name; with 1 they add up to m.
+
+    m = clip(product of factors, floor, min(cap, the customer's maximum)); what the bounds change is `BOUNDS`.
+    """
+    product, added = ONE, dict[str, Decimal]()
     for factor in factors:
         if isinstance(factor, Demand):
             history = conditions.published.get(factor.id)
-            product *= history.at(time_ns) if history is not None else Decimal(1)
+            value = history.at(time_ns) if history is not None else ONE
         else:
-            product *= factor.at(time_ns)
-    product = max(product, bounds.floor)
-    for bound in (bounds.cap, conditions.maximum_factor):
-        product = product if bound is None else min(product, bound)
-    quoted = [quote.factor for quote in conditions.quotes if quote.from_ns <= time_ns < quote.until_ns]
-    return min([product, *quoted])
+            value = factor.at(time_ns)
+        if value != 1:
+            added[factor.id] = product * value - product
+        product *= value
+    kept = bounds.clip(product, conditions.maximum_factor)
+    if kept != product:
+        added[BOUNDS] = kept - product
+    return added
+
+
+def event_factor(
+    factors: Sequence[Factor | Demand], bounds: FactorBounds, conditions: Conditions, time_ns: int
+) -> Decimal:
+    """The factor m of an event, and never above a quote in force."""
+    combined = ONE + sum(surcharges_at(factors, bounds, conditions, time_ns).values(), Decimal(0))
+    return min([combined, *(quote.factor for quote in conditions.quotes if quote.holds(time_ns))])

@@ -15,7 +15,10 @@ PLACES = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The published rules: see `next_price` for the formula. Times in seconds, ``target`` in units of the signal."""
+    """The published rules: see `next_price` for the formula. Times in seconds.
+
+    The load is the signal over ``capacity``, and ``target`` the load at which the list price holds.
+    """
 
     id: str
     signal: str
@@ -28,13 +31,15 @@ class Demand:
     interval_s: int
     lead_s: int
     stale_after_s: int
+    capacity: Decimal = Decimal(1)
 
     def __post_init__(self) -> None:
         """Raises ValueError for bounds that do not hold the list price, or spans and targets that are not positive."""
         if not 0 < self.floor <= 1 <= self.cap:
             raise ValueError(f"floor {self.floor} and cap {self.cap} must enclose the list price 1")
-        if self.target <= 0 or self.max_step <= 0 or self.interval_s <= 0 or self.half_life_s <= 0:
-            raise ValueError("target, max_step, interval_s and half_life_s must be above 0")
+        positive = (self.target, self.max_step, self.interval_s, self.half_life_s, self.capacity)
+        if any(value <= 0 for value in positive) or self.lead_s < 0:
+            raise ValueError("target, max_step, interval_s, half_life_s and capacity must be above 0, lead_s not below")
 
 
 @dataclass(frozen=True, slots=True)

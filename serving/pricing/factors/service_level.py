@@ -10,6 +10,10 @@ from serving.pricing.line import Line, deduction
 from serving.pricing.money import PRECISION, rounded
 from serving.pricing.rate import Invoice
 
+MOST_TOLD = 5
+MEASURES = ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_percent")
+"""What can be promised: percentiles of the latency of executions, and the share of them that failed, a window."""
+
 
 @dataclass(frozen=True, slots=True)
 class Breach:
@@ -26,8 +30,8 @@ class Breach:
 class ServiceLevel:
     """``factor`` on prices for ``promises`` (measure -> bound); ``credits`` maps availability bounds to percents.
 
-    Availability is in percent of good time; the lowest bound that it is below gives the percent of the fees to
-    credit, never more than ``cap_percent``.
+    Availability is the percent of windows of ``window_s`` with usage in which every promise was kept; the lowest
+    bound that it is below gives the percent of the fees to credit, never more than ``cap_percent``.
     """
 
     id: str
@@ -35,6 +39,7 @@ class ServiceLevel:
     promises: Mapping[str, Decimal] = field(default_factory=dict)
     credits: tuple[tuple[Decimal, Decimal], ...] = ()
     cap_percent: Decimal = Decimal(100)
+    window_s: int = 300
 
     def __post_init__(self) -> None:
         """Raises ValueError for percents outside 0..100."""
@@ -66,9 +71,9 @@ def credit_line(level: ServiceLevel, invoice: Invoice, availability: Decimal, br
     off = rounded(PRECISION.multiply(max(Decimal(0), invoice.total), percent / 100), invoice.currency)
     if off == 0:
         return None
-    evidence = "; ".join(
-        f"{b.measure} {b.measured} instead of {b.promised} from {b.start_ns} to {b.end_ns} ns" for b in breaches
-    )
+    told = [f"{b.measure} {b.measured} instead of {b.promised} from {b.start_ns} to {b.end_ns} ns" for b in breaches]
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    evidence = "; ".join(told[:MOST_TOLD] + more)
     formula = f"{percent} % of {invoice.total} for an availability of {availability} %" + (
         f": {evidence}" if evidence else ""
     )

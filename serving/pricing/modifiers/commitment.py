@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from serving.pricing.line import NO_USAGE, Line
+from serving.pricing.line import NO_USAGE
 from serving.pricing.modifiers.running import Running
 from serving.pricing.money import PRECISION
 
@@ -28,11 +28,11 @@ class Commitment:
             raise ValueError("a commitment has either an amount or a quantity; give one of the two")
 
 
-def commitment_line(running: Running) -> Line | None:
+def commitment_line(running: Running) -> None:
     """The overage surcharge above a commitment or the true-up below it."""
     commitment = running.charge.commitment
     if commitment is None:
-        return None
+        return
     committed = commitment.amount
     if committed is None:
         committed = running.charge.model.amount(commitment.quantity or Decimal(0))
@@ -40,7 +40,6 @@ def commitment_line(running: Running) -> Line | None:
     gap = running.precise - committed
     if gap > 0 and commitment.overage_factor != 1:
         extra = PRECISION.multiply(gap, commitment.overage_factor - 1)
-        return running.line("overage", f"{gap} beyond {committed} x {commitment.overage_factor - 1}", extra)
-    if gap < 0 and commitment.true_up:
-        return running.line("commitment", f"{committed} - {running.precise}", -gap, {NO_USAGE: Decimal(1)})
-    return None
+        running.line("overage", f"{gap} beyond {committed} x {commitment.overage_factor - 1}", extra)
+    elif gap < 0 and commitment.true_up:
+        running.line("commitment", f"{committed} - {running.precise}", -gap, {NO_USAGE: Decimal(1)})

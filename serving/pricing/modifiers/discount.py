@@ -46,9 +46,7 @@ def discount_lines(running: Running) -> None:
     """Add a negative line for every discount of the charge, each on what the one before has left."""
     for discount in running.charge.discounts:
         off = discount.off(running.precise)
-        line = running.line("discount", discount.formula, -off, tag=f"discount:{discount.id}")
-        if line is not None:
-            running.lines.append(line)
+        running.line("discount", discount.formula, -off, tag=f"discount:{discount.id}")
 
 
 def invoice_discounts(discounts: Sequence[Discount], lines: Sequence[Line], currency: str) -> list[Line]:

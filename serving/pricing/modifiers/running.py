@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from serving.pricing.line import Line, Part, summed
+from serving.pricing.line import Line, Part, Step, summed
 from serving.pricing.money import rounded, split
 
 if TYPE_CHECKING:
     from serving.pricing.plan import Charge
 
 _WORDS = {
-    "factor": "time, demand and service level",
     "overage": "overage beyond the commitment",
     "commitment": "true-up to the commitment",
     "minimum": "true-up to the minimum",
@@ -27,15 +26,17 @@ _WORDS = {
 class Running:
     """Lines of one charge in the making; ``share`` is the part of the billing period that is rated.
 
-    ``factor_weights`` and ``surcharges`` are those of `serving.pricing.rate.Metered`.
+    ``factor_weights`` and ``surcharges`` are those of `serving.pricing.metering.Metered`.
     """
 
     charge: Charge
     currency: str
     share: Decimal = Decimal(1)
     factor_weights: Mapping[Part, Decimal] = field(default_factory=dict)
-    surcharges: Mapping[Part, Decimal] = field(default_factory=dict)
+    surcharges: Mapping[str, Mapping[Part, Decimal]] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
+    held: Decimal = Decimal(0)
+    """What factors added that was too little for a line of its own; the next line has it."""
 
     @property
     def amount(self) -> Decimal:
@@ -45,21 +46,33 @@ class Running:
     @property
     def precise(self) -> Decimal:
         """The unrounded sum so far."""
-        return sum((line.precise_amount for line in self.lines), Decimal(0))
+        return sum((line.precise_amount for line in self.lines), self.held)
 
     def line(
-        self, kind: str, formula: str, precise: Decimal, weights: Mapping[Part, Decimal] | None = None, tag: str = ""
-    ) -> Line | None:
-        """A line that brings the sum to the rounded precise sum; None when that changes nothing.
+        self,
+        kind: str,
+        formula: str,
+        precise: Decimal,
+        weights: Mapping[Part, Decimal] | None = None,
+        tag: str = "",
+        about: str = "",
+    ) -> None:
+        """Add a line that brings the sum to the rounded precise sum; nothing when that changes nothing.
 
         Its parts follow ``weights``, or the parts that usage has so far.
         """
         amount = rounded(self.precise + precise, self.currency) - self.amount
         if amount == 0:
-            return None
+            self.held += precise
+            return
         weights = weights if weights is not None else summed(self.lines)
         parts = dict(
             zip(weights, split(amount, [abs(weight) for weight in weights.values()], self.currency), strict=True)
         )
-        about = f"{self.charge.description}: {_WORDS[kind]}"
-        return Line(f"{self.charge.id}:{tag or kind}", about, kind, "", Decimal(0), precise, amount, formula, parts)
+        steps = (Step(formula, precise), *((Step("carried from before", self.held),) if self.held else ()))
+        described = f"{self.charge.description}: {about or _WORDS[kind]}"
+        name = f"{self.charge.id}:{tag or kind}"
+        total, self.held = precise + self.held, Decimal(0)
+        self.lines.append(
+            Line(name, described, kind, "", Decimal(0), total, amount, formula, parts, steps, self.charge.tax_code)
+        )

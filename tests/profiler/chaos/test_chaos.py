@@ -5,7 +5,9 @@ The short form runs with the tests; `make chaos-profiler` runs the same for long
 
 from __future__ import annotations
 
+import random
 import resource
+import struct
 import time
 
 from ..platform_server import Server
@@ -13,6 +15,21 @@ from .conftest import SCALE, Program
 from .platform_in_trouble import TroubledServer
 
 EMPTY = "pass"
+KILLED = """
+import mmap, sys, threading, time
+from metercast import custom, operation
+file = open("produced", "r+b")
+produced = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
+def work(number):
+    while True:
+        with operation(f"work-{number}"):
+            custom("things", 1)
+            custom("cents", 7)
+        produced[number] += 1
+        if produced[number] % 4 == 0: time.sleep(0.002)
+other = threading.Thread(target=work, args=(1,), daemon=True); other.start()
+work(0)
+"""
 
 
 def delivered(server):
@@ -164,3 +181,66 @@ def test_a_storm_of_forks_while_the_server_comes_and_goes(program, tmp_path):
     assert delivered(server) == (int(produced),) * 3
     assert not server.gaps()
     assert Program.lost(errors) == 0
+
+
+def test_sigkill_at_any_moment(program, tmp_path):
+    """Killed again and again: what was recorded is what arrived plus what the journal counts as lost, to the record."""
+    server = Server()
+    chance = random.Random(5)
+    detail = {"METERCAST_DETAIL": "call"} if program.engine == "python" else {}
+    produced = 0
+    for _ in range(max(3, round(3 * SCALE))):
+        (tmp_path / "produced").write_bytes(bytes(16))
+        server.answers = chance.choices(["slow", 202, "accept and hang up", 500], k=20)
+        running = program(server.url, text=KILLED, METERCAST_JOURNAL="1", **detail)
+        wait_for(lambda: any((tmp_path / "produced").read_bytes()))
+        time.sleep(chance.uniform(0.1, 0.6))
+        running.process.kill()
+        running.process.wait()
+        produced += sum(struct.unpack("<2Q", (tmp_path / "produced").read_bytes()))
+    journals = list((tmp_path / "spool").rglob("*.journal*"))
+    recorded = {path.name.partition(".")[0]: struct.unpack_from("<Q", path.read_bytes())[0] for path in journals}
+    server.answers.clear()
+    program(server.url, text=EMPTY, METERCAST_JOURNAL="1", METERCAST_TIMEOUT_S="20").end()
+    deliver_the_spool(program, server, tmp_path)
+    server.close()
+    arrived, told = dict.fromkeys(recorded, 0), dict.fromkeys(recorded, 0)
+    for (producer, epoch, _), rows in server.batches.items():
+        name = f"{producer}-{epoch}"
+        arrived[name] = arrived.get(name, 0) + records_of(rows)
+        told[name] = told.get(name, 0) + told_as_lost(rows)
+    found = {name: arrived[name] + told[name] for name in recorded}
+    if program.engine == "python":
+        assert found == recorded  # an event for each record
+    else:
+        assert all(found[name] <= recorded[name] for name in recorded)  # an event may be several records
+    assert not server.gaps()
+    things, cents, _ = delivered(server)
+    lost = sum(told.values())
+    assert produced > 100
+    assert lost > 0
+    assert 0 <= produced - min(things, cents) <= lost + 2
+    assert not list((tmp_path / "spool").rglob("*.journal*"))
+
+
+def records_of(rows):
+    """How many records the rows of a batch stand for; the profiler's own are none."""
+    count = 0
+    for kind, source in zip(rows["micro_operation_type"].to_pylist(), rows["source"].to_pylist(), strict=True):
+        if kind != "PROFILER_SELF":
+            number = source.partition(" aggregate of ")[2]
+            count += int(number) if number else 1
+    return count
+
+
+def told_as_lost(rows):
+    """Lost events that the rows of a batch tell of."""
+    pairs = zip(rows["meter"].to_pylist(), rows["units"].to_pylist(), strict=True)
+    return sum(units for meter, units in pairs if meter == "lost_events")
+
+
+def wait_for(condition, limit_s=30.0):
+    """Wait until something is so."""
+    end = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)

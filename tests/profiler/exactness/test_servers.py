@@ -62,9 +62,10 @@ class Peer:
         return answer
 
     def close(self):
-        """Hang up."""
+        """Hang up, and let the server end the request: a signal would wake it by a byte of its own meanwhile."""
         if self.connection is not None:
             self.connection.close()
+        time.sleep(0.3)
 
     def _answer(self):
         data = b""

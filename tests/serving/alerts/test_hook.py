@@ -19,7 +19,9 @@ SECOND = 1_000_000_000
 def price(_operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
     """Network at one per kB, waiting at a thousandth per ms."""
     rates = {"network_bytes": Decimal("0.001"), "execution_time_ms": Decimal("0.001")}
-    return sum((Decimal(str(value)) * rates[resource] for (_, resource), value in excess.items()), Decimal(0)), "USD"
+    return sum(
+        (Decimal(str(value)) * rates.get(resource, Decimal(0)) for (_, resource), value in excess.items()), Decimal(0)
+    ), "USD"
 
 
 def window(second: int, network: float, wait_ms: float, runs: float = 10.0) -> pl.DataFrame:
@@ -83,3 +85,105 @@ def test_an_episode_ends_after_quiet_windows_and_survives_a_restart() -> None:
     for second in range(41, 60):
         hook.closed(1, window(1_000 + second, 1_020, 5), connection)
     assert found(connection) == []
+
+
+def hourly(hours: int, users: tuple[str, ...] = ("ada", "ben"), start_hour: int = 0) -> list[pl.DataFrame]:
+    """Windows of an hour of several users of one operation, with a little noise."""
+    frames = []
+    for hour in range(start_hour, start_hour + hours):
+        parts = [window(0, 1_000 + 20 * ((hour * 7 + place) % 5), 5.0) for place in range(len(users))]
+        named = [part.with_columns(user_id=pl.lit(user)) for part, user in zip(parts, users, strict=True)]
+        stamp = pl.lit(hour * 3_600 * SECOND).cast(SCHEMA["window_start"])
+        frames.append(pl.concat(named).with_columns(window_start=stamp))
+    return frames
+
+
+def paged(connection: sqlite3.Connection) -> list[Anomaly]:
+    """Open episodes that somebody was told of."""
+    return [one for one in read_open(connection) if one.paged_ns is not None]
+
+
+def test_a_rise_of_prices_is_told_at_once_and_as_what_it_is() -> None:
+    """After a restart with dearer network, one episode of everyone says which unit rose, and what that costs."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(48):
+        hook.closed(3_600, frame, connection)
+    assert paged(connection) == []
+
+    def dearer(operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
+        return price(operation, {key: value * (2 if "network" in key[1] else 1) for key, value in excess.items()})
+
+    hook = DetectionHook(3_600, price=dearer)
+    hook.closed(3_600, hourly(1, start_hour=48)[0], connection)
+    told = [one for one in paged(connection) if one.kind == "price"]
+    assert [(one.user, one.resource) for one in told] == [(EVERYONE, "network_bytes")]
+    assert "rose by 100 %" in told[0].reason
+    assert told[0].cost is not None
+    assert 19 < told[0].cost < 22
+
+
+def test_new_spend_is_told_until_it_has_a_past() -> None:
+    """Who comes when others have been there for a day is told of as new; nobody is on the first day."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(48):
+        hook.closed(3_600, frame, connection)
+    assert paged(connection) == []
+    for frame in hourly(3, users=("ada", "ben", "cem"), start_hour=48):
+        hook.closed(3_600, frame, connection)
+    told = paged(connection)
+    assert [(one.user, one.kind) for one in told] == [("cem", "new")]
+    assert "is new" in told[0].reason
+
+
+def test_a_new_user_starts_from_what_others_use() -> None:
+    """The first windows of a user who uses ten times what others use a run are judged already."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(48):
+        hook.closed(3_600, frame, connection)
+    for place, frame in enumerate(hourly(3, users=("ada", "ben", "cem"), start_hour=48)):
+        times = pl.when(pl.col("user_id") == "cem").then(10).otherwise(1)
+        network = (pl.col("network_bytes") * times).alias("network_bytes")
+        hook.closed(3_600, frame.with_columns(network), connection)
+        surges = [one for one in read_open(connection) if one.kind == "surge" and one.user == "cem"]
+        assert bool(surges) or place == 0
+
+
+def test_a_leak_is_told_as_a_drift() -> None:
+    """Usage a run that grows by 5 % a day is found by the test for slow drift, with what it costs an hour."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for hour, frame in enumerate(hourly(24 * 16)):
+        growth = 1.05 ** max(0.0, hour / 24 - 8)
+        network = (pl.col("network_bytes") * growth).cast(pl.Int64)
+        hook.closed(3_600, frame.with_columns(network_bytes=network), connection)
+    drifts = [one for one in paged(connection) if one.kind == "drift"]
+    assert drifts
+    assert all(one.micro_operation_type == "NETWORK_SEND" for one in drifts)
+    assert all(one.cost_per_hour is not None and one.cost_per_hour > 0 for one in drifts)
+
+
+def test_a_restart_changes_nothing() -> None:
+    """A hook that is made anew for every window finds what one that lives on finds."""
+    seconds = [*usual(60), *[(9_000.0, 40.0, 10.0)] * 4, *usual(20)]
+    living, restarted = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
+    hook = DetectionHook(1, price=price)
+    for second, figures in enumerate(seconds):
+        hook.closed(1, window(second + 1_000, *figures), living)
+        DetectionHook(1, price=price).closed(1, window(second + 1_000, *figures), restarted)
+    found_by = [one.execute("SELECT id, document FROM anomalies ORDER BY id").fetchall() for one in (living, restarted)]
+    assert found_by[0] == found_by[1]
+    assert found_by[0]
+
+
+def test_states_of_series_fit_in_four_kilobytes() -> None:
+    """Whatever is kept of a series, its drift test included."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(24 * 5):
+        hook.closed(3_600, frame, connection)
+    sizes = [len(state) for (state,) in connection.execute("SELECT state FROM detectors")]
+    assert sizes
+    assert max(sizes) <= 4_096

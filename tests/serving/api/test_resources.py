@@ -136,3 +136,17 @@ def test_metrics_count_events_and_requests(client: TestClient, feed: Any) -> Non
     text = client.get("/metrics").text
     assert "metercast_events_accepted_total 240" in text
     assert 'metercast_http_requests_total{method="POST",route="/v1/events",status="202"} 1' in text
+
+
+def test_planned_events_are_kept_shown_and_taken_out(client: TestClient) -> None:
+    """The calendar answers with what was entered; what makes no sense is refused with the reason."""
+    body = {"user": "acme", "start": "2026-01-31T20:00:00Z", "end": "2026-02-01T04:00:00Z", "repeats": "monthly"}
+    made = client.post("/v1/planned-events", json=body)
+    assert made.status_code == 201
+    assert [event["id"] for event in client.get("/v1/planned-events").json()["planned_events"]] == [made.json()["id"]]
+    wrong = client.post("/v1/planned-events", json=body | {"end": "2026-01-01T00:00:00Z"})
+    assert wrong.status_code == 422
+    assert "later end" in wrong.json()["detail"]
+    assert client.delete(f"/v1/planned-events/{made.json()['id']}").status_code == 204
+    assert client.get("/v1/planned-events").json()["planned_events"] == []
+    assert client.delete(f"/v1/planned-events/{made.json()['id']}").status_code == 404

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.plan_files import PlanError, load_plans, parse_plan
@@ -16,6 +18,7 @@ from serving.pricing.factors.conditions import Conditions, Quote
 from serving.pricing.factors.demand import NANOSECONDS, Demand, DemandState, PriceHistory, next_price
 from serving.pricing.factors.schedule import Schedule, Window
 from serving.pricing.factors.service_level import ServiceLevel, credit_line
+from serving.pricing.modifiers.discount import Discount
 from serving.pricing.paths import UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.pricing.rate import rate
@@ -131,11 +134,12 @@ def _usage(at_ns: int, micro: str = "CPU_INSTRUCTION", **quantities: int) -> Usa
 
 
 def test_time_and_service_level_multiply(plan: Plan) -> None:
-    """1000 x 0.02 x 1.25 x 1.20, the surcharge as a line of its own that names the parts."""
+    """1000 x 0.02 x 1.25 x 1.20, each surcharge a line of its own that names the parts."""
     bill = rate(plan, [_usage(NOON, cpuCycles=10**12)], PERIOD)
     assert [(line.id, line.amount) for line in bill.lines if line.amount] == [
         ("cpu", D("20.00")),
-        ("cpu:factor", D("10.00")),
+        ("cpu:office_hours", D("5.00")),
+        ("cpu:gold", D("5.00")),
     ]
     assert bill.parts()["checkout", "CPU_INSTRUCTION"] == D("30.00")
 
@@ -163,7 +167,7 @@ def test_factors_never_move_usage_between_tiers(plan: Plan) -> None:
     base = D(100) * D("0.10") + D(100) * D("0.08")
     mean = (150 * D("1.25") + 50 * D("0.80")) / 200
     assert lines["disk"] == base
-    assert lines["disk"] + lines["disk:factor"] == (base * mean).quantize(D("0.01"))
+    assert lines["disk"] + lines["disk:office_hours"] == (base * mean).quantize(D("0.01"))
     assert rate(plan, usage, PERIOD) == rate(plan, usage[::-1], PERIOD)
 
 
@@ -174,6 +178,26 @@ def test_paths_need_the_mean_factor(plan: Plan) -> None:
         rate_paths(plan, [column], [[1e12]])
     costs = rate_paths(plan, [column], [[1e12]], {"cpu": D("1.5"), "disk": D(1)})
     assert costs.totals == [rate(plan, [_usage(NOON, cpuCycles=10**12)], PERIOD).total]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 10**13), st.integers(0, 10**10), st.integers(500_000, 1_800_000)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_paths_with_factors_cost_what_one_after_the_other_says(plan: Plan, rows: list[tuple[int, int, int]]) -> None:
+    """All paths at once, with a factor of their own each, are as exact as one path after the other."""
+    columns = [UsageColumn("a", "CPU_INSTRUCTION", "cpu_cycles"), UsageColumn("b", "DISK_READ", "disk_bytes")]
+    totals = [[float(cpu), float(disk)] for cpu, disk, _ in rows]
+    factors = np.array([[factor / 1e6] * 2 for _, _, factor in rows])
+    costs = rate_paths(plan, columns, totals, {"cpu": factors, "disk": factors})
+    discounted = replace(plan, discounts=(Discount("none", percent_off=D(0)),))  # discounts go one by one
+    exact = rate_paths(discounted, columns, totals, {"cpu": factors, "disk": factors})
+    assert costs.totals == exact.totals
+    assert [sum(values) for values in zip(*costs.parts.values(), strict=True)] == costs.totals
 
 
 def test_broken_promises_are_credited_with_evidence(plan: Plan) -> None:
@@ -192,8 +216,8 @@ def test_broken_promises_are_credited_with_evidence(plan: Plan) -> None:
 
 
 def test_the_example_plans_are_good() -> None:
-    """Tokens, commitment and time of use load."""
-    assert set(load_plans(EXAMPLES)) == {"llm-tokens", "committed", "time-of-use"}
+    """Tokens, commitment, time of use, and seats with bandwidth load."""
+    assert set(load_plans(EXAMPLES)) == {"llm-tokens", "committed", "time-of-use", "platform"}
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,40 @@ def test_what_is_taken_off_never_exceeds_what_is_owed(
         assert sum(line.parts.values()) == line.amount
     used = [-line.amount for line in bill.lines if line.kind == "credit"]
     assert all(amount <= credit for amount in used)
+
+
+def test_what_is_taxed_is_told_by_code() -> None:
+    """Deductions of the invoice are shared by the codes; credits pay, and leave what is taxed as it is."""
+    plan = parse_plan(
+        "plan: {id: p, version: 1, currency: USD}\n"
+        'charges: [{id: a, model: flat, price: "60", tax_code: goods},\n'
+        '  {id: b, model: flat, price: "30", tax_code: work}]\n'
+        'discounts: [{id: all, amount_off: "9"}]\n'
+    )
+    bill = rate(plan, [], PERIOD, credits=[Credit("gift", D("20"))])
+    assert bill.taxable() == {"goods": D("54.00"), "work": D("27.00")}
+    assert bill.total == D("61.00")
+
+
+def test_free_events_and_free_value_apart() -> None:
+    """Two charges of one meter: a share after a free value, and a fee after free events, neither ending the other."""
+    plan = parse_plan(
+        "plan: {id: p, version: 1, currency: USD}\n"
+        "meters: {value: {value: units, meter: m}, events: {value: units, meter: m, aggregation: count}}\n"
+        'charges: [{id: share, meter: value, model: percentage, rate_percent: "2", free_amount: "300"},\n'
+        '  {id: fee, meter: events, model: per_unit, unit_price: "0.50", quantity: [{free: "3"}]}]\n'
+    )
+    usage = [UsageRecord(n, n + 1, "ada", "pay", "CUSTOM", "m", {"units": D("100")}) for n in range(5)]
+    assert [line.amount for line in rate(plan, usage, PERIOD).lines] == [D("4.00"), D("1.00")]
+
+
+def test_a_record_of_several_events_pays_the_fee_of_each() -> None:
+    """A window that holds four payments of 25 costs what four events cost, with free ones and bounds."""
+    charge = 'model: percentage, rate_percent: "10", fixed_fee: "1", per_event_max: "3", free_events: 1'
+    four = _bill(charge, "25", "25", "25", "25")
+    plan = parse_plan(
+        "plan: {id: p, version: 1, currency: USD}\nmeters: {m: {value: units, meter: m}}\n"
+        f"charges: [{{id: c, meter: m, {charge}}}]\n"
+    )
+    one = rate(plan, [UsageRecord(0, 1, "ada", "op", "CUSTOM", "m", {"units": D(100), "events": D(4)})], PERIOD)
+    assert one.total == four.total == D("9.00")

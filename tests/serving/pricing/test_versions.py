@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.plan_files import parse_plan
+from serving.pricing.modifiers.credit import Credit
 from serving.pricing.plan import Plan
+from serving.pricing.proration import share_of
 from serving.pricing.usage import Period, UsageRecord
 from serving.pricing.versions import rate_versions, slices
 
@@ -72,3 +74,39 @@ def test_a_change_that_changes_nothing_costs_nothing(day: int, events: list[tupl
     one = rate_versions([_plan(1, "0.0137", "9.99")], _usage(*events), MONTH).total
     two = rate_versions([_plan(1, "0.0137", "9.99"), _plan(2, "0.0137", "9.99", day)], _usage(*events), MONTH).total
     assert abs(one - two) <= D("0.03")
+
+
+def _advance(version: int, fee: str, since_day: int = 0) -> Plan:
+    since = f"1970-01-{since_day + 1:02d}T00:00:00Z"
+    return parse_plan(
+        f"plan: {{id: p, version: {version}, currency: USD, effective_from: {since}}}\n"
+        f'charges: [{{id: fee, model: flat, price: "{fee}", due: advance, prorate: day}}]\n'
+    )
+
+
+def test_a_fee_in_advance_comes_back_for_what_is_left() -> None:
+    """70 paid for 30 days, after 11 of them the plan costs 110: 19 days come back and 19 are owed, each rounded."""
+    bill = rate_versions([_advance(1, "70"), _advance(2, "110", 11)], [], MONTH)
+    assert [(line.id, line.amount) for line in bill.lines] == [
+        ("fee", D("70.00")),
+        ("fee:unused", D("-44.33")),
+        ("fee", D("69.67")),
+    ]
+    assert bill.total == D("95.34")
+
+
+def test_days_are_shared_by_those_that_begin_in_a_slice() -> None:
+    """Six hours into the eleventh day is the eleventh day's end for a fee by days; in nanoseconds it is a quarter."""
+    part = share_of(Period(0, 10 * DAY + DAY // 4), MONTH)
+    assert abs(part.of_days - D(11) / 30) < D("1e-20")
+    assert abs(part.of_time - D("10.25") / 30) < D("1e-20")
+    rest = share_of(Period(10 * DAY + DAY // 4, 30 * DAY), MONTH)
+    assert abs(part.of_days + rest.of_days - 1) < D("1e-30")
+
+
+def test_credits_are_used_on_the_whole_period() -> None:
+    """A credit pays for both slices, and never more than they cost."""
+    versions = [_plan(1, "1", "30"), _plan(2, "2", "60", 10)]
+    bill = rate_versions(versions, _usage((9, 5), (10, 5)), MONTH, credits=[Credit("gift", D("1000"))])
+    assert bill.total == 0
+    assert bill.lines[-1].amount == D("-65.00")

@@ -22,6 +22,7 @@ from serving.commands.log import main as log_main
 from serving.engine.store import ErasedError
 from serving.storage.erasure import erase
 from serving.storage.history import History
+from serving.storage.tables import Tables
 from tests.features.events import batch, event
 from tests.serving.engines import caught_up, engine
 
@@ -41,11 +42,11 @@ def data(tmp_path: Path) -> Path:
     log.append([_mixed(1), batch([event(-20.0, user=PERSON)], 2), batch([event(-20.0, user="globex")], 3)])
     caught_up(log, path, (1, 10), hooks=[DetectionHook(1)])
     log.close()
-    keys, audit, budgets = KeyStore(path), AuditLog(path), BudgetStore(path)
+    keys, audit, tables = KeyStore(path), AuditLog(path), Tables(path)
     keys.create("theirs", ["usage:read"], PERSON)
     audit.record("command line", "key.create", "k1", tenant=PERSON)
-    budgets.put(PERSON, Decimal(10), "USD")
-    for store in (keys, audit, budgets):
+    BudgetStore(tables).put(PERSON, Decimal(10), "USD")
+    for store in (keys, audit, tables):
         store.close()
     return tmp_path
 

@@ -1,0 +1,161 @@
+"""Counts what a killed process had recorded and not delivered: a few numbers in a file that outlives it.
+
+The engine counts each record in the file's memory; the delivery notes there how many of them are in batches that are on
+disk or with the server. What is missing between the two when a process has been killed is told by the next one that
+ships to the same place: in the last batch of the killed process, under its own name and next number, so that telling it
+twice counts once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from metercast.shipping.producer import Producer
+
+SUFFIX = ".journal"
+_LAYOUT = struct.Struct("<QQQQQqqq")
+_RECORDED, _ACCOUNTED, _NEXT, _SEQUENCE, _LAST_SEQUENCE, _FOUND_NS, _PROCESS, _START = range(8)
+
+
+class Journal:
+    """The journal of this process, at ``directory``/PRODUCER-EPOCH.journal. Raises OSError when it cannot be made."""
+
+    def __init__(self, directory: str, producer: Producer) -> None:
+        self.path = os.path.join(directory, f"{producer.name}-{producer.epoch}{SUFFIX}")
+        process = os.getpid()
+        with open(self.path, "w+b") as file:
+            file.write(_LAYOUT.pack(0, 0, 0, 0, 0, 0, process, _start_of(process)))
+            file.flush()
+            self._memory = mmap.mmap(file.fileno(), _LAYOUT.size)
+        self._numbers = memoryview(self._memory).cast("Q")
+        self.recorded = self._numbers[:1]
+        """What the engine counts into: one unsigned 64-bit integer."""
+
+    def intend(self, records: int, sequence: int) -> None:
+        """A batch of so many records is complete on disk and about to get its final name."""
+        self._numbers[_SEQUENCE] = self._numbers[_LAST_SEQUENCE] = sequence
+        self._numbers[_NEXT] = self._numbers[_ACCOUNTED] + records
+
+    def take_number(self, sequence: int) -> None:
+        """A batch of this number waits in memory, and may be sent."""
+        self._numbers[_LAST_SEQUENCE] = sequence
+
+    def account(self, records: int) -> None:
+        """So many records more are in a batch that is on disk or with the server."""
+        self._numbers[_ACCOUNTED] += records
+
+    def close(self) -> None:
+        """The process ends; what is not accounted for is left for another to tell."""
+        if self._numbers[_RECORDED] == self._numbers[_ACCOUNTED]:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+
+
+def count_records(engine: Any, numbers: memoryview | None) -> None:
+    """Have the engine count each record into the first of the numbers; None: no more."""
+    if hasattr(engine, "count_into"):
+        engine.count_into(numbers)
+        return
+    vars(engine).pop("_append", None)
+    if numbers is None:
+        return
+    append, lock = engine._append, threading.RLock()  # reentrant: a signal handler may record as well
+
+    def counting(*record: Any) -> None:
+        if engine.is_on:
+            with lock:
+                numbers[0] += 1
+        append(*record)
+
+    engine._append = counting
+
+
+class Lost:
+    """What a killed process has left: its journal, claimed by this one, and the records that no batch has."""
+
+    __slots__ = ("epoch", "found_ns", "name", "path", "records", "sequence")
+
+    def __init__(self, path: str, producer: str, numbers: list[int]) -> None:
+        self.path = path
+        self.name, _, epoch = producer.rpartition("-")
+        self.epoch = int(epoch)
+        self.sequence = numbers[_LAST_SEQUENCE] + 1
+        self.records = numbers[_RECORDED] - numbers[_ACCOUNTED]
+        self.found_ns = numbers[_FOUND_NS]
+
+    def forget(self) -> None:
+        """It has been told."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def of_killed_processes(directory: str, suffix: str) -> list[Lost]:
+    """Claim the journals of processes that are no more; a batch that only lacked its final name gets it."""
+    found = []
+    for name in os.listdir(directory):
+        producer, mark, _ = name.partition(SUFFIX)
+        path = os.path.join(directory, name)
+        numbers = _read(path) if mark else None
+        if numbers is None or _is_alive(numbers[_PROCESS], numbers[_START]):
+            continue
+        with contextlib.suppress(OSError):
+            mine = os.path.join(directory, f"{producer}{SUFFIX}.{os.getpid()}")
+            os.rename(path, mine)  # one process only can do it
+            _finish(directory, producer, suffix, numbers)
+            _claim(mine, numbers)
+            found.append(Lost(mine, producer, numbers))
+    return found
+
+
+def _finish(directory: str, producer: str, suffix: str, numbers: list[int]) -> None:
+    """The last batch was complete but for its name, or has it already: its records are accounted for."""
+    if numbers[_NEXT] <= numbers[_ACCOUNTED]:
+        return
+    path = os.path.join(directory, f"{producer}-{numbers[_SEQUENCE]:09d}{suffix}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(f"{path}.{numbers[_PROCESS]}.part", path)
+    numbers[_ACCOUNTED] = numbers[_NEXT]
+
+
+def _claim(path: str, numbers: list[int]) -> None:
+    """From here on the journal is this process's to tell; should it be killed, another finds that out."""
+    numbers[_PROCESS], numbers[_START] = os.getpid(), _start_of(os.getpid())
+    numbers[_FOUND_NS] = numbers[_FOUND_NS] or time.time_ns()
+    with open(path, "r+b") as file:
+        file.write(_LAYOUT.pack(*numbers))
+
+
+def _read(path: str) -> list[int] | None:
+    try:
+        with open(path, "rb") as file:
+            return list(_LAYOUT.unpack(file.read(_LAYOUT.size)))
+    except (OSError, struct.error):
+        return None
+
+
+def _is_alive(process: int, start: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return _start_of(process) == start
+
+
+def _start_of(process: int) -> int:
+    """When a process began, in ticks since boot: tells it from a later one of its number; 0 where unknown."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,79 @@
+"""Projected billing estimates as records: one a user, operation and micro-operation, with all that each rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from serving.estimates import moment, price_versions, quantiles
+from serving.futures import Futures, Request, Sources
+from serving.pricing.line import Part
+from serving.pricing.money import rounded
+from serving.pricing.plan import Plan
+
+HORIZONS = ("hour", "day", "period")
+_FIELDS = ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes", "executionTimeMs")
+
+
+def projected(sources: Sources, request: Request, plan: Plan, futures: Futures, horizon: str) -> list[dict[str, Any]]:
+    """`ProjectedBillingEstimate`: what is to be paid for the next hour or day, or at the period's end in all.
+
+    Operations' and the user's own records are those of their micro-operations added up path by path; an empty
+    operation or micro-operation stands for all of them. Raises ValueError where the period ends before the horizon.
+    """
+    point = futures.end if horizon == "period" else futures.soon.get(horizon)
+    if point is None:
+        raise ValueError(f"the period ends before the next {horizon} is over; ask for horizon=period")
+    before = None if horizon == "period" else futures.now.costs(plan, futures.columns)
+    cost = point.costs(plan, futures.columns)
+    added: dict[Part, list[Decimal]] = {}
+    for part, paths in cost.parts.items():
+        paid = before.parts.get(part, [Decimal(0)])[0] if before is not None else Decimal(0)
+        for key in dict.fromkeys((part, (part[0], ""), ("", ""))) if part[0] else [part]:
+            sums = added.setdefault(key, [Decimal(0)] * len(paths))
+            added[key] = [one + amount - paid for one, amount in zip(sums, paths, strict=True)]
+    usage = _usage(futures, point.usage.mean(axis=0) - (futures.now.usage[0] if before is not None else 0.0))
+    about = _about(sources, request, plan, futures, horizon, point.at_ns)
+    return [
+        about
+        | {
+            "operationID": operation,
+            "microOperationType": micro,
+            "estimatedCost": str(rounded(sum(paths, Decimal(0)) / len(paths), plan.currency)),
+            "quantiles": quantiles(paths),
+            "resourceUsage": usage(operation, micro),
+        }
+        for (operation, micro), paths in sorted(added.items())
+    ]
+
+
+def _about(
+    sources: Sources, request: Request, plan: Plan, futures: Futures, horizon: str, until_ns: int
+) -> dict[str, Any]:
+    start_ns = request.start_ns if horizon == "period" else futures.now.at_ns
+    backtest = futures.model.metadata.get("backtest")
+    return {
+        "userID": request.user,
+        "timestamp": request.now_ns / 1e9,
+        "currency": plan.currency,
+        "horizon": horizon,
+        "period": {"start": moment(start_ns), "end": moment(until_ns)},
+        "plan": {"id": plan.id, "version": plan.version},
+        "priceVersions": price_versions(sources, plan),
+        "model": {name: futures.model.metadata.get(name) for name in ("name", "version")},
+        "dataUntil": moment(futures.data_until_ns),
+        "backtestCoverage": backtest.get("coverage") if isinstance(backtest, Mapping) else None,
+    }
+
+
+def _usage(futures: Futures, means: Sequence[float]) -> Any:
+    def of(operation: str, micro: str) -> dict[str, float]:
+        sums = dict.fromkeys(_FIELDS, 0.0)
+        for column, mean in zip(futures.columns, means, strict=True):
+            mine = operation in ("", column.operation_id) and micro in ("", column.micro_operation_type)
+            if mine and column.field in sums:
+                sums[column.field] += float(mean)
+        return {name: round(value, 3) for name, value in sums.items()}
+
+    return of

@@ -1,0 +1,1 @@
+"""Webhooks: signed, retried, idempotent, with a log of deliveries."""

@@ -1,0 +1,188 @@
+"""Periods are closed from the log under numbers, made again bit by bit, and corrected by new lines."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from features.database import connect
+from serving.storage.erasure import erase, remaining
+from tests.serving.conftest import event
+
+D = Decimal
+
+
+def _iso(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat()
+
+
+class Shop:
+    """Usage of two users in one minute of an hour ago, and what is asked about it."""
+
+    def __init__(self, client: TestClient, feed: Any) -> None:
+        self.client, self.feed = client, feed
+        self.start_s = (int(time.time()) - 3600) // 60 * 60
+        self.span = {"start": _iso(self.start_s), "end": _iso(self.start_s + 60)}
+        self.use([("acme", 3.1), ("acme", 20.2), ("globex", 7.3)])
+
+    def use(self, events: list[tuple[str, float]]) -> None:
+        """Send CPU work at seconds of the minute."""
+        self.feed(
+            self.client,
+            [
+                event(user, "checkout", "CPU_INSTRUCTION", self.start_s + at_s, cpuCycles=40_000_000_000)
+                for user, at_s in events
+            ],
+        )
+
+    def close(self, user: str = "acme", **more: str) -> Any:
+        """POST /v1/invoices."""
+        return self.client.post("/v1/invoices", json={"user": user} | self.span | more)
+
+    def post(self, number: str, what: str) -> Any:
+        """POST about one invoice."""
+        return self.client.post(f"/v1/invoices/issued/{number}/{what}").json()
+
+
+@pytest.fixture
+def shop(client: TestClient, feed: Any) -> Shop:
+    """Two customers with usage."""
+    return Shop(client, feed)
+
+
+def test_numbers_rise_and_invoices_stay(shop: Shop) -> None:
+    """One number after the other, the total that spend says, and the same document for ever."""
+    spent = shop.client.get("/v1/spend", params={"user": "acme"} | shop.span).json()["spend"]
+    first, second = shop.close("acme"), shop.close("globex")
+    assert first.status_code == second.status_code == 201, first.text
+    assert [int(one.json()["number"].rpartition("-")[2]) for one in (first, second)] == [1, 2]
+    assert first.json()["total"] == spent == first.json()["amount_due"]
+    assert D(spent) > 0
+    number = first.json()["number"]
+    assert shop.client.get(f"/v1/invoices/issued/{number}").json() == first.json()
+    listed = shop.client.get("/v1/invoices/issued").json()["invoices"]
+    assert [one["digest"] for one in listed] == [first.json()["digest"], second.json()["digest"]]
+
+
+def test_an_invoice_is_made_again_bit_by_bit(shop: Shop) -> None:
+    """From the log, also after more events came in."""
+    number = shop.close().json()["number"]
+    shop.use([("acme", 30.0)])
+    again = shop.client.get(f"/v1/invoices/issued/{number}/reproduction").json()
+    assert again["same"], again
+
+
+def test_a_period_is_closed_once_and_when_it_has_ended(shop: Shop) -> None:
+    """Not twice, not in part, not before its end."""
+    assert shop.close().status_code == 201
+    assert shop.close().status_code == 409
+    overlapping = shop.close(start=_iso(shop.start_s + 30), end=_iso(shop.start_s + 90))
+    assert "INV-" in overlapping.json()["detail"]
+    early = shop.close("globex", end=_iso(time.time() + 3600))
+    assert (early.status_code, "has not ended" in early.json()["detail"]) == (409, True)
+
+
+def test_late_events_become_lines_of_the_next_invoice(shop: Shop) -> None:
+    """The old line is reversed in full and entered anew; the next invoice has both; correcting twice adds nothing."""
+    first = shop.close().json()
+    shop.use([("acme", 40.0)])
+    lines = shop.post(first["number"], "corrections")["lines"]
+    assert shop.post(first["number"], "corrections")["lines"] == []
+    old = next(line for one in first["slices"] for line in one["lines"] if line["id"] == "cpu")
+    assert [D(line["amount"]) for line in lines] == [-D(old["amount"]), D(old["amount"]) * 3 / 2]
+    shop.span = {"start": _iso(shop.start_s + 60), "end": _iso(shop.start_s + 120)}
+    following = shop.close().json()
+    assert following["corrections"] == lines
+    assert D(following["amount_due"]) == D(following["total"]) + D(old["amount"]) / 2
+    assert shop.client.get(f"/v1/invoices/issued/{following['number']}/reproduction").json()["same"]
+
+
+def test_every_account_balances_and_nothing_differs(shop: Shop) -> None:
+    """What was accrued is what was invoiced: the difference is 0, and unbilled is empty after closing."""
+    platform = shop.client.app.state.platform  # type: ignore[attr-defined]
+    commerce = platform.commerce
+    from serving.api.spend import period_of
+
+    period = period_of(shop.span["start"], shop.span["end"])
+    accrued = commerce.accruals.bring_up("acme", "micro-operations", period, time.time_ns())
+    assert commerce.accruals.balance("acme", period) == accrued
+    invoice = shop.close().json()
+    assert D(invoice["total"]) == accrued
+    assert commerce.accruals.balance("acme", period) == 0
+    assert sum(commerce.journal.balance("receivable:acme").values()) == accrued
+    assert "metercast_ledger_difference 0" in shop.client.get("/metrics").text
+    for entry in shop.client.get("/v1/ledger").json()["transactions"]:
+        assert sum(D(one["amount"]) for one in entry["postings"]) == 0
+
+
+def test_credits_pay_until_they_are_used_up(shop: Shop) -> None:
+    """The first invoice uses what it needs, the next what is left, and none goes below zero."""
+    put = shop.client.post("/v1/customers/acme/credits", json={"id": "gift", "amount": "30"})
+    assert put.status_code == 201, put.text
+    assert shop.client.post("/v1/customers/acme/credits", json={"id": "gift", "amount": "1"}).status_code == 409
+    first = shop.close().json()
+    assert first["total"] == "0.00"
+    shop.span = {"start": _iso(shop.start_s - 60), "end": _iso(shop.start_s)}
+    shop.use([("acme", -30.0)])
+    second = shop.close().json()
+    used = [
+        line for one in (first, second) for cut in one["slices"] for line in cut["lines"] if line["kind"] == "credit"
+    ]
+    assert -sum(D(line["amount"]) for line in used) <= D(30)
+    left = shop.client.get("/v1/customers/acme").json()["credits"]
+    assert sum(D(one["left"]) for one in left) == D(30) + sum(D(line["amount"]) for line in used)
+    assert shop.client.get(f"/v1/invoices/issued/{second['number']}/reproduction").json()["same"]
+
+
+def test_bills_explain_themselves(shop: Shop) -> None:
+    """Steps add up to the unrounded amount, rounding to the amount, parts to the amount; text says the same."""
+    bill = shop.client.get("/v1/explanations", params={"user": "acme"} | shop.span).json()
+    lines = [line for one in bill["slices"] for line in one["lines"]]
+    for line in lines:
+        assert sum(D(step["amount"]) for step in line["steps"]) == D(line["precise_amount"])
+        assert D(line["precise_amount"]) + D(line["rounding"]) == D(line["amount"])
+        assert sum(D(part["amount"]) for part in line["parts"]) == D(line["amount"])
+    assert sum(D(line["amount"]) for line in lines) == D(bill["total"])
+    query = next(part["usage"] for line in lines for part in line["parts"] if part["usage"])
+    assert shop.client.get(query).json()["windows"], "the source events can be looked at"
+    text = shop.client.get("/v1/explanations", params={"user": "acme"} | shop.span, headers={"Accept": "text/plain"})
+    assert f"Total: {bill['total']} USD" in text.text
+    assert all(line["id"] in text.text for line in lines)
+
+
+def test_counterfactuals(shop: Shop) -> None:
+    """Not run at all saves what it caused, another plan has its price; no hour differs without schedules."""
+    params = {"user": "acme", "operation": "checkout", "hour": 3, "other_plan": "per-request"} | shop.span
+    found = shop.client.get("/v1/counterfactuals", params=params).json()["counterfactuals"]
+    assert [one["about"] for one in found] == ["not run at all", "at 03:00 UTC", "on plan per-request"]
+    assert D(found[0]["difference"]) < 0
+    assert D(found[1]["difference"]) == 0
+    other = shop.client.get("/v1/spend", params={"user": "acme", "plan": "per-request"} | shop.span).json()
+    assert found[2]["would_be"] == other["spend"]
+
+
+def test_an_erased_customer_leaves_amounts_without_a_name(shop: Shop) -> None:
+    """Journal and invoice keep their amounts and balance; nothing in the database says whose they were."""
+    number = shop.close("acme").json()["number"]
+    due = shop.client.get(f"/v1/invoices/issued/{number}").json()["amount_due"]
+    shop.client.post("/v1/customers/acme/credits", json={"id": "gift", "amount": "30"})
+    tables = shop.client.app.state.platform.commerce.tables  # type: ignore[attr-defined]
+    database = shop.client.app.state.platform.settings.database  # type: ignore[attr-defined]
+    connection = connect(database)
+    removed = erase(connection, "acme")
+    assert removed["invoices"] == 1
+    assert removed["ledger_transactions"] >= 2
+    assert not any(remaining(connection, "acme").values())
+    connection.close()
+    kept = shop.client.get(f"/v1/invoices/issued/{number}").json()
+    assert (kept["amount_due"], kept["user"]) == (due, "erased")
+    names = [row[0] for row in tables.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    money = [
+        name for name in names if name.startswith(("ledger", "invoices", "prepaid", "customer", "estimates", "quotes"))
+    ]
+    assert not any("acme" in str(row) for name in money for row in tables.rows(f"SELECT * FROM {name}"))
