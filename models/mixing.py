@@ -19,7 +19,7 @@ WORST = 5.0
 LEAST = 0.03
 """A smaller weight counts as none, or an idle series would be billed for one member's doubts."""
 
-MOST = 5
+MOST = 4
 """So many members at most, the heaviest, are mixed for a series."""
 
 

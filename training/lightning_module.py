@@ -25,9 +25,11 @@ class ForecastModule(L.LightningModule):
         self.loss = loss
         self.learning_rate = learning_rate
         self.steps = steps
+        self._seed = torch.initial_seed()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:  # noqa: ARG002
-        """Mean loss of a batch."""
+        """Mean loss of a batch; what is left out at random depends on seed and step alone, so a resumed one goes on."""
+        torch.manual_seed(self._seed + 1_000_003 * self.trainer.global_step)
         value = self._loss(batch)
         self.log("train_loss", value)
         return value

@@ -24,6 +24,7 @@ from models.quantiles import tidy
 Array = NDArray[np.float64]
 DAY_NS = 86_400 * 1_000_000_000
 BINS = 64
+EXACT = 2.0**22
 ROWS = 128
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
@@ -82,7 +83,8 @@ class Npts(QuantileModel):
         if season * panel.window_ns == DAY_NS:
             days = (back + ahead + season // 2) // season
             weights = weights * np.where(days % 7 == 0, config.same_weekday, 1.0)
-        return np.asarray(weights, dtype=np.float32)
+        # Whole numbers whose sums a float holds exactly: the answer is the same in whatever order they are added up.
+        return np.asarray(np.rint(weights / weights.sum(axis=1, keepdims=True) * EXACT), dtype=np.float32)
 
 
 def _weighted(past: Array, weights: NDArray[np.float32]) -> Array:
@@ -92,7 +94,7 @@ def _weighted(past: Array, weights: NDArray[np.float32]) -> Array:
     one product of matrices, where sorting by value would take one pass for every kind of weights.
     """
     bins, points = _binned(past)
-    one_of = torch.nn.functional.one_hot(torch.as_tensor(bins), BINS + 1)[:, :, :BINS].to(torch.float32)
+    one_of = (torch.as_tensor(bins)[:, :, None] == torch.arange(BINS)).to(torch.float32)
     mass = torch.matmul(torch.as_tensor(weights), one_of)
     middle = (mass.cumsum(dim=2) - mass / 2) / mass.sum(dim=2, keepdim=True).clamp(min=1e-30)
     levels = torch.tensor(LEVELS, dtype=torch.float32).expand(*mass.shape[:2], -1).contiguous()
