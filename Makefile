@@ -23,7 +23,7 @@ demo: $(SETUP) ## run the main job: profile a real service, train, detect, price
 	$(BIN)/metercast demo
 
 test: $(SETUP) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(SETUP) ## check style, types and the directions of imports
 	$(BIN)/ruff check .

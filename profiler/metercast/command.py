@@ -78,7 +78,8 @@ def _help() -> str:
     installed = {point.name for point in entry_points(group=GROUP)}
     lines = {name: text for name, (_, _, text) in OWN.items() if text}
     lines |= {name: text for name, text in PLATFORM.items() if name in installed}
-    lines |= dict.fromkeys(sorted(installed - lines.keys()), "")
+    if more := sorted(installed - lines.keys()):
+        lines["more"] = ", ".join(more)
     width = max(map(len, lines)) + 2
     body = "\n".join(f"  {name:<{width}}{text}" for name, text in lines.items())
     return (

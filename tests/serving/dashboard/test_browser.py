@@ -136,7 +136,7 @@ def test_what_if_changes_the_numbers(tab: Any) -> None:
 def test_windows_arrive_on_the_live_page(tab: Any, url: str) -> None:
     """A window that closes while the page is open shows its operations and a bar."""
     tab.goto("/live")
-    tab.wait_for_function("document.getElementById('live-state').textContent.startsWith('Connected')")
+    tab.wait_for_selector("#live-state:not(:has-text('Connecting'))")
     for sequence in range(2, 12):
         now = [one | {"timestamp": time.time() + 0.2} for one in some_usage(("acme",), 1)]
         body = {"producer": "browser", "epoch": 1, "sequence": sequence, "events": now}
