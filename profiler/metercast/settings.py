@@ -10,6 +10,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("api_key", "METERCAST_API_KEY", str, "", "sent as `Authorization: Bearer`"),
     ("ca_file", "METERCAST_CA_FILE", str, "", "certificates to trust instead of the system's"),
     ("user_header", "METERCAST_USER_HEADER", str, "X-Metercast-User, X-User", "headers that name the user, in order"),
+    (
+        "pseudonym_keys",
+        "METERCAST_PSEUDONYM_KEYS",
+        str,
+        "",
+        "file of `metercast pseudonyms rotate`; users leave the program as pseudonyms",
+    ),
     ("spool", "METERCAST_SPOOL", str, "", "directory for batches while the server is away"),
     ("spool_limit_bytes", "METERCAST_SPOOL_LIMIT_BYTES", int, 256 << 20, "above it, detail becomes totals"),
     ("ring_capacity", "METERCAST_RING_CAPACITY", int, 65_536, "records held; above it, detail becomes totals"),
@@ -43,6 +50,7 @@ class Settings:
     api_key: str
     ca_file: str
     user_header: str
+    pseudonym_keys: str
     spool: str
     spool_limit_bytes: int
     ring_capacity: int
@@ -86,8 +94,17 @@ def _parse(variable: str, kind: type, text: str) -> object:
         raise ValueError(f"{variable}={text!r} is not a number. Set a positive {kind.__name__} or unset it.") from None
     if kind is not str and not value > 0:
         raise ValueError(f"{variable}={text!r} must be above 0. Set a positive {kind.__name__} or unset it.")
+    if variable == "METERCAST_PSEUDONYM_KEYS" and text:
+        _check_keys(text)
     if variable == "METERCAST_CLOCK" and value not in ("exact", "adaptive", "coarse"):
         raise ValueError(f"{variable}={text!r} is none of `exact`, `adaptive`, `coarse`. Set one of them or unset it.")
     if variable == "METERCAST_DETAIL" and value not in ("execution", "call"):
         raise ValueError(f"{variable}={text!r} is neither `execution` nor `call`. Set one of them or unset it.")
     return value
+
+
+def _check_keys(path: str) -> None:
+    """Rather no start than names that were to be hidden."""
+    from metercast.pseudonym import newest_key
+
+    newest_key(path)

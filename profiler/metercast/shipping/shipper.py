@@ -6,7 +6,8 @@ import threading
 import time
 
 from metercast.ledger import Ledger
-from metercast.shipping.batch import Converter
+from metercast.pseudonym import Pseudonyms, newest_key
+from metercast.shipping.batch import Converter, wire_name
 from metercast.shipping.control import Control, control_directory
 from metercast.shipping.delivery import ServerDelivery
 from metercast.shipping.directory import DirectoryDelivery
@@ -46,6 +47,8 @@ class Shipper:
 
     def _begin(self) -> None:
         self.converter = Converter(self.settings.detail)
+        keys = self.settings.pseudonym_keys
+        self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
         self.delivery = _delivery(self.settings)
         if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
@@ -219,8 +222,12 @@ class Shipper:
         if self.delivery is None:
             self.ledger.add(rows)
         else:
-            self._pending += rows
             self.status.add(rows)
+            self._pending += rows if self._pseudonyms is None else [self._hidden(row) for row in rows]
+
+    def _hidden(self, row: Row) -> Row:
+        assert self._pseudonyms is not None
+        return (row[0], self._pseudonyms.of(wire_name(row[1], "unknown")), *row[2:])
 
     def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
