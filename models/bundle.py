@@ -16,7 +16,7 @@ import numpy as np
 from models.contracts import Forecaster, State
 from models.forecasters.registry import FORECASTERS
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST, _ARRAYS = "bundle.json", "arrays.npz"
 
 
