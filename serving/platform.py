@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from features.log import open_log
 from serving.access.audit import AuditLog
@@ -22,6 +23,7 @@ from serving.ingest.committer import GroupCommitter
 from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
+from serving.overhead import overhead
 from serving.plan_files import load_versions
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
@@ -71,6 +73,11 @@ class Platform:
         if user not in self._users:
             self._users = frozenset(self.history.users())
         return user in self._users
+
+    def status(self) -> dict[str, Any]:
+        """How the engine stands, and what metering costs the metered programs."""
+        window_s = self.settings.windows_s[0]
+        return self.worker.status() | overhead(self.history, window_s, self.worker.closed_until_ns(window_s))
 
     def start(self) -> None:
         """Begin to turn the log into windows, and windows into money."""

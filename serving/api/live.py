@@ -70,7 +70,7 @@ class Stream:
                 now_s = time.monotonic()
                 if self._principal.vendor and now_s - told_s >= STATUS_S:
                     told_s = pulse_s = now_s
-                    yield self._platform.status_told.get(int(now_s), self._status)
+                    yield await asyncio.to_thread(self._platform.status_told.get, int(now_s), self._status)
                 if now_s - pulse_s > PULSE_S:
                     pulse_s = now_s
                     if not self._still_allowed():
@@ -111,7 +111,7 @@ class Stream:
         return messages
 
     def _status(self) -> str:
-        return _message("status", None, self._platform.worker.status())
+        return _message("status", None, self._platform.status())
 
     def _still_allowed(self) -> bool:
         if self._principal == LOCAL:
