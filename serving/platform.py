@@ -31,6 +31,7 @@ from serving.pricing.usage import Period
 from serving.settings import Settings
 from serving.storage.engine_store import DatabaseEngineStore
 from serving.storage.history import History
+from serving.storage.migrations import migrate
 
 
 class Platform:
@@ -41,6 +42,7 @@ class Platform:
         self.settings = settings
         load_versions(settings.plans)  # a mistake in a plan is told before a data directory is made
         settings.data.mkdir(parents=True, exist_ok=True)
+        migrate(settings.database)
         self.log = open_log(settings.database)
         self.privacy = privacy_of(
             settings.pseudonym_keys, settings.pseudonym_map or settings.data / "identities.db", settings.never_stored

@@ -19,6 +19,7 @@ from serving.access.keys import KeyStore
 from serving.logs import configure
 from serving.plan_files import PlanError
 from serving.settings import Settings, from_environment
+from serving.storage.migrations import SchemaVersionError
 from serving.tracing import TracingError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
 
     try:
         app = create_app(settings)
-    except (PlanError, TracingError, OSError, *DATABASE_ERRORS) as error:
+    except (PlanError, SchemaVersionError, TracingError, OSError, *DATABASE_ERRORS) as error:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
     url = f"{'https' if settings.tls_key else 'http'}://{settings.host}:{listener.getsockname()[1]}"
