@@ -11,7 +11,7 @@ from metercast.client import Table
 
 from serving.alerts.store import AnomalyStore
 from serving.champion import ChampionWatch
-from serving.plan_files import load_plans
+from serving.plans.plan_files import load_plans
 from serving.pricing.plan import Plan
 from serving.storage.history import History
 
@@ -20,7 +20,7 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """Everything in a data directory that estimates rest on (`serving.estimates.Sources`), and its anomalies."""
+    """What estimates rest on (`serving.estimating.estimates.Sources`) in a data directory, and its anomalies."""
 
     path: Path
     history: History

@@ -18,7 +18,7 @@ from models.forecasters.seasonal_naive import SeasonalNaive
 from models.panel import Panel
 from serving.accuracy_store import AccuracyStore, Measured
 from serving.champion import ChampionWatch
-from serving.forecasting import NANOSECONDS, TooLittleHistoryError, usage_panel
+from serving.estimating.forecasting import NANOSECONDS, TooLittleHistoryError, usage_panel
 from serving.storage.history import History
 
 SLOWEST_S = 60.0

@@ -11,20 +11,20 @@ from serving.access.audit import AuditLog
 from serving.access.keys import KeyStore
 from serving.access.limiter import Limiter
 from serving.access.sessions import Sessions, session_secret
+from serving.accounts.commerce import Commerce
 from serving.accuracy_store import AccuracyStore
 from serving.alerts.hook import DetectionHook
 from serving.alerts.store import AnomalyStore
 from serving.champion import ChampionWatch
-from serving.commerce import Commerce
 from serving.drift_watch import DriftWatch
 from serving.engine.worker import EngineWorker
-from serving.estimate_service import EstimateService, Question
+from serving.estimating.estimate_service import EstimateService, Question
 from serving.ingest.committer import GroupCommitter
 from serving.ingest.privacy import privacy_of
 from serving.kept import Kept
 from serving.live_windows import ClosedWindows
 from serving.overhead import overhead
-from serving.plan_files import load_versions
+from serving.plans.plan_files import load_versions
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period

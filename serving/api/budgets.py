@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.access.principal import Principal
+from serving.accounts.budgets import AlertRules, Budget
+from serving.accounts.periods import month_ns
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.budgets import AlertRules, Budget
-from serving.periods import month_ns
 from serving.platform import Platform
 
 router = APIRouter(tags=["budgets"], dependencies=[needs("estimates:read")])

@@ -11,16 +11,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from serving.accounts.periods import month_ns
 from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.api.spend import period_of, plan_of
-from serving.estimate_history import errors
-from serving.estimate_service import Question
-from serving.estimates import UnknownPlanError
-from serving.forecasting import TooLittleHistoryError
-from serving.periods import month_ns
-from serving.plan_comparison import customers, revenue
+from serving.estimating.estimate_history import errors
+from serving.estimating.estimate_service import Question
+from serving.estimating.estimates import UnknownPlanError
+from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.plan_comparison import customers, revenue
 
 router = APIRouter(tags=["estimates"], dependencies=[needs("estimates:read")])
 NANOSECONDS = 1_000_000_000

@@ -12,7 +12,7 @@ from serving.api.estimates import estimate_problems
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.api.usage import window_length
-from serving.forecasting import forecast_usage
+from serving.estimating.forecasting import forecast_usage
 
 router = APIRouter(tags=["forecasts"], dependencies=[needs("estimates:read")])
 WIDEST = 200

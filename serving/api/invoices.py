@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving import what_happened
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only, visible_user
 from serving.api.spend import bill_of, period_of, plan_of
+from serving.estimating import what_happened
 from serving.ledger.documents import bill_document, explained
 from serving.ledger.invoices import InvoiceError, NumberedInvoice
 from serving.platform import Platform

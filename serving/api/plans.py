@@ -13,8 +13,8 @@ from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only
 from serving.api.spend import period_of, plan_of
-from serving.plan_comparison import revenue
-from serving.plan_files import PlanError, parse_plan
+from serving.estimating.plan_comparison import revenue
+from serving.plans.plan_files import PlanError, parse_plan
 from serving.platform import Platform
 from serving.pricing.plan import Plan
 

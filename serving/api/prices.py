@@ -13,8 +13,8 @@ from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only
 from serving.api.spend import plan_of
-from serving.demand_prices import PublishedPrice
-from serving.demand_publisher import demand_rules
+from serving.demand.demand_prices import PublishedPrice
+from serving.demand.demand_publisher import demand_rules
 from serving.pricing.factors.conditions import Conditions, event_factor
 from serving.pricing.factors.demand import Demand
 from serving.pricing.factors.schedule import Schedule

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from serving.accounts.service_levels import Measured
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.api.spend import period_of, plan_of
-from serving.service_levels import Measured
 
 MOST_BREACHES = 1_000
 router = APIRouter(tags=["service levels"], dependencies=[needs("usage:read")])

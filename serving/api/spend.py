@@ -7,12 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from serving.accounts.billing import HistoryReader
+from serving.accounts.periods import month_ns
 from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.billing import HistoryReader
 from serving.ledger.documents import line_document
-from serving.periods import month_ns
 from serving.platform import Platform
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period

@@ -14,8 +14,8 @@ import polars as pl
 from features.database import DATABASE_ERRORS, connect
 from features.stored_rows import CorruptBatchError
 from features.windows import KEYS, RESOURCES
+from serving.accounts.periods import month_ns
 from serving.commands.location import NoDatabaseError, add_options, location_of
-from serving.periods import month_ns
 from serving.storage.archive import Archive
 from serving.storage.audit import Audit, audit
 

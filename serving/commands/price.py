@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from features.usage_files import read_usage
+from serving.accounts.usage_records import usage_records
 from serving.ledger.documents import bill_document, explained
-from serving.plan_files import load_plan
+from serving.plans.plan_files import load_plan
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period
 from serving.pricing.versions import SplitInvoice
-from serving.usage_records import usage_records
 
 WINDOW_NS = 1_000_000_000
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from features.database import DATABASE_ERRORS, Location
 from serving.access.keys import KeyStore
 from serving.logs import configure
-from serving.plan_files import PlanError
+from serving.plans.plan_files import PlanError
 from serving.settings import Settings, from_environment
 from serving.storage.migrations import SchemaVersionError
 from serving.tracing import TracingError

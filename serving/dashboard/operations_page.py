@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from metercast.event import MICRO_OPERATION_TYPES
 
 from features.windows import KEYS, RESOURCES
-from serving import spend
-from serving.billing import longest_window
+from serving.accounts import spend
+from serving.accounts.billing import longest_window
 from serving.dashboard.icicle import Slice, icicle
 from serving.dashboard.rendering import View, ViewDependency, render
 from serving.pricing.rate import Invoice

@@ -11,8 +11,8 @@ from serving.api import prices
 from serving.api.spend import plan_of
 from serving.dashboard.rendering import View, ViewDependency, render
 from serving.dashboard.what_if import WhatIf, break_even, scaled_bills
-from serving.forecasting import TooLittleHistoryError
-from serving.plan_comparison import revenue
+from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.plan_comparison import revenue
 from serving.pricing.plan import Plan
 
 router = APIRouter(include_in_schema=False)

@@ -8,12 +8,12 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from serving import spend
+from serving.accounts import spend
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
 from serving.dashboard.rendering import View, ViewDependency, moment, render
-from serving.estimate_service import Question
-from serving.forecasting import TooLittleHistoryError
+from serving.estimating.estimate_service import Question
+from serving.estimating.forecasting import TooLittleHistoryError
 
 router = APIRouter(include_in_schema=False)
 POINTS = 40

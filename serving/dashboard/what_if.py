@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.dashboard.rendering import View
-from serving.estimate_service import Question
-from serving.estimates import compare
-from serving.futures import Futures
+from serving.estimating.estimate_service import Question
+from serving.estimating.estimates import compare
+from serving.estimating.futures import Futures
 from serving.pricing.paths import PathCosts, rate_paths
 from serving.pricing.plan import Plan
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from decimal import Decimal
 
-from serving.billing import Biller, HistoryReader
-from serving.customer_terms import CustomerTerms
+from serving.accounts.billing import Biller, HistoryReader
+from serving.accounts.customer_terms import CustomerTerms
 from serving.ledger.journal import Journal, Posting
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.usage import Period

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from serving.billing import Biller, UsageReader
+from serving.accounts.billing import Biller, UsageReader
 from serving.ledger.accrual import Accruals
 from serving.ledger.documents import bill_document, canonical, digest, iso, lines_of
 from serving.ledger.journal import Journal, Posting

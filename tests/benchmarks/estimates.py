@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.contracts import LEVELS
 from models.panel import Panel
-from serving.plan_files import parse_plan
+from serving.plans.plan_files import parse_plan
 from serving.pricing.paths import UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 

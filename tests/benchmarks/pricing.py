@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.plan_files import parse_plan
+from serving.plans.plan_files import parse_plan
 from serving.pricing.paths import UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.pricing.rate import rate

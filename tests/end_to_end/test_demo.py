@@ -15,11 +15,11 @@ import polars as pl
 import pytest
 
 from features.sqlite_log import SqliteEventLog
-from serving.plan_files import load_plan
+from serving.accounts.usage_records import usage_records
+from serving.plans.plan_files import load_plan
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period
 from serving.storage.history import History
-from serving.usage_records import usage_records
 from tests.demo_run import COMMAND, alive
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from features.windows import SCHEMA
-from serving.demand_prices import PriceStore
-from serving.demand_publisher import DemandPublisher
-from serving.demand_signals import Signals
-from serving.plan_files import load_plans, parse_plan
+from serving.demand.demand_prices import PriceStore
+from serving.demand.demand_publisher import DemandPublisher
+from serving.demand.demand_signals import Signals
+from serving.plans.plan_files import load_plans, parse_plan
 from serving.pricing.plan import Plan
 from serving.storage.tables import Tables
 

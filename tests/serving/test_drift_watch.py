@@ -17,7 +17,7 @@ from serving.accuracy_store import AccuracyStore
 from serving.api.app import create_app
 from serving.champion import ChampionWatch
 from serving.drift_watch import DriftWatch
-from serving.forecasting import usage_panel
+from serving.estimating.forecasting import usage_panel
 from serving.settings import Settings
 from serving.storage.history import History
 from tests.features.events import batch, event

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.plan_catalogue import PlanCatalogue
-from serving.plan_files import PlanError, load_versions, parse_plan
+from serving.plans.plan_catalogue import PlanCatalogue
+from serving.plans.plan_files import PlanError, load_versions, parse_plan
 from serving.pricing.plan import Plan
 from serving.storage.tables import Tables
 

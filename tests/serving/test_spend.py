@@ -12,13 +12,13 @@ import pytest
 
 from features.stored_windows import create
 from features.windows import SCHEMA
-from serving import spend
-from serving.plan_files import load_plan, load_plans
+from serving.accounts import spend
+from serving.accounts.usage_records import usage_records
+from serving.plans.plan_files import load_plan, load_plans
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period
 from serving.storage import window_table
 from serving.storage.history import History
-from serving.usage_records import usage_records
 from tests.serving.conftest import PLANS
 
 HOUR_NS = 3_600_000_000_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.plan_files import PlanError, parse_plan
+from serving.plans.plan_files import PlanError, parse_plan
 from serving.pricing.aggregation import KINDS, NANOSECONDS, Aggregation, Sample
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period, UsageRecord, parse_meter

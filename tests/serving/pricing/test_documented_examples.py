@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.plan_files import parse_plan
+from serving.plans.plan_files import parse_plan
 from serving.pricing.aggregation import NANOSECONDS, Aggregation, Sample
 from serving.pricing.charges.flat import Flat
 from serving.pricing.factors.service_level import ServiceLevel, credit_line

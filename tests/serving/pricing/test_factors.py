@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_files import PlanError, load_plans, parse_plan
+from serving.plans.plan_files import PlanError, load_plans, parse_plan
 from serving.pricing.factors.conditions import Conditions, Quote
 from serving.pricing.factors.demand import NANOSECONDS, Demand, DemandState, PriceHistory, next_price
 from serving.pricing.factors.schedule import Schedule, Window

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_files import PlanError, parse_plan
+from serving.plans.plan_files import PlanError, parse_plan
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.rate import Invoice, rate
 from serving.pricing.usage import Period, UsageRecord

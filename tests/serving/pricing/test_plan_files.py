@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.plan_files import PlanError, load_plan, load_plans, parse_plan
-from serving.plan_schema import json_schema
+from serving.plans.plan_files import PlanError, load_plan, load_plans, parse_plan
+from serving.plans.plan_schema import json_schema
 
 PLANS = Path(__file__).resolve().parents[3] / "configs" / "plans"
 GOOD = """plan: {id: p, version: 1, currency: USD}
@@ -73,4 +73,6 @@ def test_an_id_is_used_once(tmp_path: Path) -> None:
 def test_the_schema_for_editors_is_up_to_date() -> None:
     """What editors complete by is what the server checks by."""
     file = PLANS / "schema.json"
-    assert file.read_text() == json_schema(), "write it anew: python -m serving.plan_schema > configs/plans/schema.json"
+    assert file.read_text() == json_schema(), (
+        "write it anew: python -m serving.plans.plan_schema > configs/plans/schema.json"
+    )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_files import PlanError, parse_plan
+from serving.plans.plan_files import PlanError, parse_plan
 from serving.pricing.charges.registry import CHARGE_MODELS
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.money import exponent, rounded

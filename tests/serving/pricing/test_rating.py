@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_files import parse_plan
+from serving.plans.plan_files import parse_plan
 from serving.pricing.charges.graduated import Graduated
 from serving.pricing.charges.tier import Tier
 from serving.pricing.charges.volume import Volume

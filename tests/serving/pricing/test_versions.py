@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_files import parse_plan
+from serving.plans.plan_files import parse_plan
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.plan import Plan
 from serving.pricing.proration import share_of

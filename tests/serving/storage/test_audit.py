@@ -14,9 +14,9 @@ from features.database import connect
 from features.sqlite_log import SqliteEventLog
 from features.window_rows import WindowRows
 from features.windows import RESOURCES
+from serving.accounts.periods import month_ns
 from serving.commands.audit import main
 from serving.commands.log import main as log_main
-from serving.periods import month_ns
 from serving.storage.history import History
 from serving.storage.window_table import shard_of
 from tests.features.events import NOW_S, batch, event

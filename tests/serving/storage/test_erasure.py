@@ -15,8 +15,8 @@ from features.contracts import Outcome
 from features.sqlite_log import SqliteEventLog, connect
 from serving.access.audit import AuditLog
 from serving.access.keys import KeyStore
+from serving.accounts.budgets import BudgetStore
 from serving.alerts.hook import DetectionHook
-from serving.budgets import BudgetStore
 from serving.commands.erase import main
 from serving.commands.log import main as log_main
 from serving.engine.store import ErasedError

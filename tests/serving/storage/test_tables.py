@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from serving.budgets import AlertRules, BudgetStore
-from serving.customer_terms import CustomerTerms, Terms
-from serving.demand_prices import PriceStore
-from serving.estimate_history import EstimateHistory
+from serving.accounts.budgets import AlertRules, BudgetStore
+from serving.accounts.customer_terms import CustomerTerms, Terms
+from serving.accounts.quotes import QuoteDesk, QuoteError
+from serving.demand.demand_prices import PriceStore
+from serving.estimating.estimate_history import EstimateHistory
 from serving.ledger.journal import Journal, Posting
-from serving.plan_catalogue import PlanCatalogue
-from serving.plan_files import parse_plan
+from serving.plans.plan_catalogue import PlanCatalogue
+from serving.plans.plan_files import parse_plan
 from serving.pricing.factors.demand import DemandState, Price
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.usage import Period
-from serving.quotes import QuoteDesk, QuoteError
 from serving.storage.tables import Tables
 from serving.webhooks.store import WebhookStore
 from tests.postgresql import Server

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from serving.billing import Biller, HistoryReader, read_usage
+from serving.accounts.billing import Biller, HistoryReader, read_usage
 from serving.pricing.money import rounded
 from serving.pricing.plan import Plan
 from serving.pricing.rate import rate

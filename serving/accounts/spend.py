@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from features.windows import KEYS, RESOURCES
-from serving.billing import HistoryReader, follows_time, longest_window, read_usage
+from serving.accounts.billing import HistoryReader, follows_time, longest_window, read_usage
 from serving.pricing.factors.conditions import LIST_PRICE, Conditions
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan

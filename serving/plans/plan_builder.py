@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from serving.plan_schema import (
+from serving.plans.plan_schema import (
     ChargeFile,
     DiscountFile,
     MeterFile,

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from models.contracts import LEVELS
-from serving.billing import HistoryReader
-from serving.demand_publisher import demand_rules
-from serving.forecasting import NANOSECONDS
-from serving.futures import Checkpoint, Futures, Request, Sources, usage_futures
-from serving.passing import along, next_tiers, passing
+from serving.accounts.billing import HistoryReader
+from serving.demand.demand_publisher import demand_rules
+from serving.estimating.forecasting import NANOSECONDS
+from serving.estimating.futures import Checkpoint, Futures, Request, Sources, usage_futures
+from serving.estimating.passing import along, next_tiers, passing
 from serving.pricing.money import rounded
 from serving.pricing.paths import PathCosts
 from serving.pricing.plan import Plan

@@ -10,9 +10,11 @@ from typing import Protocol
 import polars as pl
 
 from features.windows import KEYS, SCHEMA
-from serving.customer_terms import CustomerTerms
-from serving.demand_prices import PriceStore
-from serving.plan_catalogue import PlanCatalogue
+from serving.accounts.customer_terms import CustomerTerms
+from serving.accounts.quotes import QuoteDesk
+from serving.accounts.usage_records import usage_records
+from serving.demand.demand_prices import PriceStore
+from serving.plans.plan_catalogue import PlanCatalogue
 from serving.pricing.factors.conditions import LIST_PRICE, Conditions
 from serving.pricing.factors.demand import Demand
 from serving.pricing.factors.schedule import Schedule
@@ -20,9 +22,7 @@ from serving.pricing.modifiers.credit import Credit
 from serving.pricing.plan import Plan, prices_events
 from serving.pricing.usage import Period, UsageRecord
 from serving.pricing.versions import SplitInvoice, rate_versions, slices
-from serving.quotes import QuoteDesk
 from serving.storage.history import History
-from serving.usage_records import usage_records
 
 NANOSECONDS = 1_000_000_000
 

@@ -47,7 +47,7 @@ class EstimateHistory:
         tables.create(*_TABLES)
 
     def keep(self, document: Mapping[str, Any], period: Period, now_ns: int, replayed: bool = False) -> None:
-        """Keep the estimates of a document of `serving.estimates.estimate`; the first in each slot stays."""
+        """Keep the estimates of a document of `serving.estimating.estimates.estimate`; the first in each slot stays."""
         slot = SLOTS * (now_ns - period.start_ns) // (period.end_ns - period.start_ns)
         if not 0 <= slot < SLOTS:
             return

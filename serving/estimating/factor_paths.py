@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.billing import HistoryReader, read_usage
-from serving.demand_paths import demand_paths
+from serving.accounts.billing import HistoryReader, read_usage
+from serving.estimating.demand_paths import demand_paths
 from serving.pricing.factors.demand import Demand
 from serving.pricing.line import Part
 from serving.pricing.metering import metered
@@ -20,7 +20,7 @@ from serving.pricing.plan import Charge, Plan
 from serving.pricing.usage import Period
 
 if TYPE_CHECKING:
-    from serving.futures import Request, Sources
+    from serving.estimating.futures import Request, Sources
 
 Array = NDArray[np.float64]
 LOOKS = 4

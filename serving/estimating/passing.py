@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.futures import Checkpoint, Futures
+from serving.estimating.futures import Checkpoint, Futures
 from serving.pricing.charges.tier import Tier
 from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Charge, Plan

@@ -12,28 +12,28 @@ import polars as pl
 
 from features.contracts import EventLog
 from features.database import Location, connect
-from serving.billing import Biller, HistoryReader, UsageReader
-from serving.budget_watch import BudgetWatch, Projection
-from serving.budgets import BudgetStore
-from serving.customer_terms import CustomerTerms
-from serving.demand_prices import PriceStore
-from serving.demand_publisher import DemandPublisher
-from serving.demand_signals import Signals
-from serving.estimate_history import EstimateHistory
+from serving.accounts.billing import Biller, HistoryReader, UsageReader
+from serving.accounts.budget_watch import BudgetWatch, Projection
+from serving.accounts.budgets import BudgetStore
+from serving.accounts.customer_terms import CustomerTerms
+from serving.accounts.periods import month_ns
+from serving.accounts.quotes import QuoteDesk
+from serving.accounts.service_levels import Measured, levels_of, measure
+from serving.demand.demand_prices import PriceStore
+from serving.demand.demand_publisher import DemandPublisher
+from serving.demand.demand_signals import Signals
+from serving.estimating.estimate_history import EstimateHistory
+from serving.estimating.plan_comparison import PlanComparison
 from serving.ledger.accrual import Accruals
 from serving.ledger.invoices import Invoices, NumberedInvoice
 from serving.ledger.journal import Journal
 from serving.ledger.log_usage import ArchivedParts, log_events, read_log
-from serving.periods import month_ns
-from serving.plan_catalogue import PlanCatalogue
-from serving.plan_comparison import PlanComparison
-from serving.plan_files import PlanError, load_versions
+from serving.plans.plan_catalogue import PlanCatalogue
+from serving.plans.plan_files import PlanError, load_versions
 from serving.pricing.factors.service_level import credit_line
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
 from serving.pricing.versions import SplitInvoice
-from serving.quotes import QuoteDesk
-from serving.service_levels import Measured, levels_of, measure
 from serving.settings import Settings
 from serving.storage.archive import Archive
 from serving.storage.history import History

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
-from serving.commerce import Commerce
-from serving.forecasting import FALLBACK, MINIMUM_WINDOWS
+from serving.accounts.commerce import Commerce
+from serving.estimating.forecasting import FALLBACK, MINIMUM_WINDOWS
 from serving.pricing.factors.demand import Demand
 
 NANOSECONDS = 1_000_000_000

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-from serving.demand_prices import PriceStore
-from serving.demand_signals import Signals
+from serving.demand.demand_prices import PriceStore
+from serving.demand.demand_signals import Signals
 from serving.pricing.factors.demand import Demand, next_price
 from serving.pricing.plan import Plan
 

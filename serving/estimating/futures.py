@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from features.series import all_series
 from models.panel import Panel
+from serving.accounts.commerce import Commerce
 from serving.champion import ChampionWatch
-from serving.commerce import Commerce
-from serving.factor_paths import PathFactors
-from serving.forecasting import NANOSECONDS, Model, model_in_force, sample_futures, usage_panel
+from serving.estimating.factor_paths import PathFactors
+from serving.estimating.forecasting import NANOSECONDS, Model, model_in_force, sample_futures, usage_panel
 from serving.pricing.paths import Means, PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.storage.history import History

@@ -7,8 +7,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
-from serving.billing import HistoryReader, read_usage
-from serving.commerce import Commerce
+from serving.accounts.billing import HistoryReader, read_usage
+from serving.accounts.commerce import Commerce
 from serving.pricing.counterfactual import WhatIf, at_hour, not_run
 from serving.pricing.line import Part
 from serving.pricing.plan import Plan

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from serving.plan_files import PlanError, parse_plan
+from serving.plans.plan_files import PlanError, parse_plan
 from serving.pricing.plan import Plan
 from serving.storage.tables import Tables
 

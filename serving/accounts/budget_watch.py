@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 
-from serving.billing import Biller
-from serving.budgets import Budget, BudgetStore
+from serving.accounts.billing import Biller
+from serving.accounts.budgets import Budget, BudgetStore
 from serving.ledger.accrual import Accruals
 from serving.pricing.usage import Period
 from serving.webhooks.store import WebhookStore

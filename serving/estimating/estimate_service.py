@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from serving.engine.worker import EngineWorker
-from serving.estimate_history import errors
-from serving.estimate_records import projected
-from serving.estimates import estimate, fan, plan_named
-from serving.forecasting import TooLittleHistoryError
-from serving.futures import Futures, Request, Sources, usage_futures
+from serving.estimating.estimate_history import errors
+from serving.estimating.estimate_records import projected
+from serving.estimating.estimates import estimate, fan, plan_named
+from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.futures import Futures, Request, Sources, usage_futures
 from serving.kept import Kept
 from serving.pricing.usage import Period
 from serving.settings import Settings
@@ -44,7 +44,7 @@ class EstimateService:
         self._futures: Kept[Futures] = Kept(32)
 
     def ask(self, question: Question) -> dict[str, Any]:
-        """The document of `serving.estimates.estimate`; raises what that raises."""
+        """The document of `serving.estimating.estimates.estimate`; raises what that raises."""
         return self._answer(question, *self._request(question))
 
     def futures(self, question: Question) -> Futures:
@@ -84,7 +84,7 @@ class EstimateService:
         return document
 
     def records(self, question: Question, horizon: str) -> list[dict[str, Any]]:
-        """`ProjectedBillingEstimate` records under the first plan, as `serving.estimate_records.projected`."""
+        """`ProjectedBillingEstimate` under the first plan, as `serving.estimating.estimate_records.projected`."""
         request, model = self._request(question)
         plan = plan_named(self._sources.plans, question.plans[0]).of_customer(question.user)
         return projected(self._sources, request, plan, self._sampled(request, model), horizon)

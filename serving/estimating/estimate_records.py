@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from serving.estimates import moment, price_versions, quantiles
-from serving.futures import Futures, Request, Sources
+from serving.estimating.estimates import moment, price_versions, quantiles
+from serving.estimating.futures import Futures, Request, Sources
 from serving.pricing.line import Part
 from serving.pricing.money import rounded
 from serving.pricing.plan import Plan

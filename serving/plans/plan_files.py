@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from serving.plan_builder import MisplacedError, Place, PlanBuilder
-from serving.plan_schema import PlanFile
+from serving.plans.plan_builder import MisplacedError, Place, PlanBuilder
+from serving.plans.plan_schema import PlanFile
 from serving.pricing.plan import Plan
 
 

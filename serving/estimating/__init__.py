@@ -1,0 +1,1 @@
+"""From usage to the bill to come: forecasts, sample futures, prices on them, and past estimates."""

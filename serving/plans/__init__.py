@@ -1,0 +1,1 @@
+"""Price plans as files: read, checked with file, line and remedy, kept by version."""
