@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -12,13 +13,13 @@ from features.database import Connection
 from models.detectors.multi_view_bank import Readings
 from models.detectors.views import VIEWS
 from serving.alerts import calendar
-from serving.alerts.anomaly import EVERYONE, SPEND, WHOLE
+from serving.alerts.anomaly import EVERYONE, SPEND, WHOLE, Anomaly
 from serving.alerts.episodes import OPEN_AT, STAY_AT, Episodes, Reading
 from serving.alerts.gate import Gate
 from serving.alerts.intensity import Price, Rates, intensities, spends
 from serving.alerts.series_bank import Drifted, SeriesBank
 from serving.alerts.store import create, read_open, write
-from serving.alerts.unit_prices import UnitPrices
+from serving.alerts.unit_prices import Row, UnitPrices, keep
 
 DAY_S = 86_400.0
 """Spend a window has a rhythm of a day: it is judged once one is known; and so long a series counts as new."""
@@ -27,10 +28,20 @@ NEVER_JUDGED = -1.0
 _KEEP = "INSERT INTO detectors VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state"
 
 
+@dataclass(slots=True)
+class Waiting:
+    """What is to be written with the step: rows of the tables, in the order in which they came about."""
+
+    unreadable: list[tuple[str]] = field(default_factory=list)
+    prices: list[Row] = field(default_factory=list)
+    anomalies: list[Anomaly] = field(default_factory=list)
+    states: list[tuple[str, str]] = field(default_factory=list)
+
+
 class DetectionHook:
     """Watches every (user, operation, micro-operation) by usage a run, and runs, operations, users and all by spend.
 
-    Everything is kept in tables of the engine's database, in the engine's transaction.
+    Everything is kept in tables of the engine's database and commits with the engine's step.
     """
 
     def __init__(self, window_s: int, price: Price | None = None, gate: Gate | None = None) -> None:
@@ -42,36 +53,39 @@ class DetectionHook:
         self._planned: list[calendar.PlannedEvent] = []
         self._bars: dict[tuple[str, str], float] = {}
         self._prices = UnitPrices()
+        self._waiting = Waiting()
         self._is_loaded = False
 
     def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
-        """Take in closed windows; everything changed is written on the engine's connection."""
+        """Take in closed windows: score, learn and follow them; what has changed waits for `write`."""
         if window_s != self.window_s or rows.is_empty():
             return
         self._load(connection)
         start_ns = _start_ns(rows)
         windows = list(self._windows(rows))
         if self._rates is not None:
-            self._prices.see(self._rates.known, start_ns, connection)
+            self._waiting.prices += self._prices.see(self._rates.known, start_ns)
         self._planned, self._bars = calendar.events(connection), calendar.bars(connection, start_ns)
-        touched = []
+        names: dict[int, str] = {}
         for start_ns, frame in windows:
-            touched.append(self._window(frame, start_ns, connection))
-        if touched:
-            columns = np.unique(np.concatenate([columns for columns, _ in touched]))
-            names = dict(
-                zip(
-                    np.concatenate([columns for columns, _ in touched]).tolist(),
-                    (name for _, names in touched for name in names),
-                    strict=True,
-                )
-            )
-            states = zip((names[column] for column in columns.tolist()), self._bank.dump(columns), strict=True)
-            connection.executemany(_KEEP, states)
+            names |= self._window(frame, start_ns)
+        columns = np.array(sorted(names), np.intp)
+        self._waiting.states += zip(
+            (names[column] for column in columns.tolist()), self._bank.dump(columns), strict=True
+        )
+
+    def write(self, connection: Connection) -> None:
+        """Write what `closed` has changed."""
+        waiting, self._waiting = self._waiting, Waiting()
+        connection.executemany("DELETE FROM detectors WHERE series = ?", waiting.unreadable)
+        keep(connection, waiting.prices)
+        for anomaly in waiting.anomalies:
+            write(connection, anomaly)
+        connection.executemany(_KEEP, waiting.states)
 
     def rolled_back(self) -> None:
         """Forget what was not committed; it is read again from the database."""
-        self._is_loaded = False
+        self._is_loaded, self._waiting = False, Waiting()
 
     def _load(self, connection: Connection) -> None:
         if self._is_loaded:
@@ -79,7 +93,7 @@ class DetectionHook:
         create(connection)
         self._bank = SeriesBank()
         unreadable = self._bank.load(connection.execute("SELECT series, state FROM detectors").fetchall())
-        connection.executemany("DELETE FROM detectors WHERE series = ?", ((name,) for name in unreadable))
+        self._waiting = Waiting(unreadable=[(name,) for name in unreadable])
         self._episodes.put(read_open(connection))
         self._prices.load(connection)
         self._is_loaded = True
@@ -92,8 +106,8 @@ class DetectionHook:
         for (start,), frame in found.sort("window_start").group_by(["window_start"], maintain_order=True):
             yield int(start.timestamp()) * 1_000_000_000, frame
 
-    def _window(self, frame: pl.DataFrame, start_ns: int, connection: Connection) -> tuple[NDArray[np.intp], list[str]]:
-        """Score and learn one window of all series; returns the series touched."""
+    def _window(self, frame: pl.DataFrame, start_ns: int) -> dict[int, str]:
+        """Score and learn one window of all series; returns the names of the columns touched."""
         start_s = start_ns / 1e9
         keys = list(
             zip(
@@ -119,9 +133,8 @@ class DetectionHook:
         found += self._drifting(keys, values, runs)
         found += self._risen(keys, values, runs, start_ns)
         found += self._new(keys, columns, values, start_s)
-        for anomaly in self._episodes.follow(found, start_ns):
-            write(connection, anomaly)
-        return columns, names
+        self._waiting.anomalies += self._episodes.follow(found, start_ns)
+        return dict(zip(columns.tolist(), names, strict=True))
 
     def _judged(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from features.database import Connection
 
@@ -23,10 +23,18 @@ TOLD_NS = 86_400_000_000_000
 Key = tuple[str, str, str]
 """(operation, micro-operation type, resource)."""
 
+Row = tuple[str, str, str, float, float, int]
+"""A row of `TABLE`."""
+
 _KEEP = (
     "INSERT INTO unit_prices VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (operation_id, micro_operation_type, resource) "
     "DO UPDATE SET rate = excluded.rate, before = excluded.before, since_ns = excluded.since_ns"
 )
+
+
+def keep(connection: Connection, news: Sequence[Row]) -> None:
+    """Write what `UnitPrices.see` found new."""
+    connection.executemany(_KEEP, news)
 
 
 class UnitPrices:
@@ -42,16 +50,15 @@ class UnitPrices:
         ).fetchall()
         self._known = {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in rows}
 
-    def see(self, rates: Mapping[Key, float], now_ns: int, connection: Connection) -> None:
-        """Take prices in, and keep what is new."""
+    def see(self, rates: Mapping[Key, float], now_ns: int) -> list[Row]:
+        """Take prices in; returns the rows of those that are new, for `keep`."""
         news = []
         for key, rate in rates.items():
             known = self._known.get(key)
             if known is None or known[0] != rate:
                 self._known[key] = (rate, known[0] if known else rate, now_ns)
                 news.append((*key, *self._known[key]))
-        if news:
-            connection.executemany(_KEEP, news)
+        return news
 
     def risen(self, now_ns: int) -> dict[Key, tuple[float, float]]:
         """(price, price before) of units whose price rose within the last day."""

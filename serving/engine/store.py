@@ -94,6 +94,10 @@ class EngineStore(Protocol):
         """Number of the latest erasure of a person's data, 0 before the first."""
         ...
 
+    def reader(self) -> Any:
+        """The connection for hooks to read by before `transaction`; it holds up nobody."""
+        ...
+
     def transaction(self) -> AbstractContextManager[Any]:
         """One transaction, committed durably at its end or undone by an exception; gives the connection for hooks.
 

@@ -157,11 +157,13 @@ class EngineWorker:
         if not batches and not outputs.moved:
             return 0
         try:
+            shown = self._show(following, outputs)  # computed before the transaction, which keeps ingest waiting
             with self._store.transaction() as connection:
                 if self._store.last_erasure() != self._erasure:
                     raise ErasedError("data were erased during this step; it is done again")
                 self._store.write(outputs.checkpoint)
-                self._show(following, outputs, connection)
+                for hook in shown:
+                    hook.write(connection)
         except BaseException:
             self._is_doubtful = True  # where the answer to a commit was lost, it may have been kept
             for hook in self._hooks:
@@ -195,10 +197,14 @@ class EngineWorker:
             hook.rolled_back()
         self._erasure, self._is_doubtful = latest, False
 
-    def _show(self, following: EngineState, outputs: Outputs, connection: Any) -> None:
+    def _show(self, following: EngineState, outputs: Outputs) -> list[WindowHook]:
+        """Let hooks compute with what they watch of the windows that closed; returns those that have seen some."""
+        shown = []
         for window_s in {hook.window_s for hook in self._hooks}:
             if len(outputs.closed.get(window_s, ())):
                 rows = outputs.frame(following, window_s)
                 for hook in self._hooks:
                     if hook.window_s == window_s:
-                        hook.closed(window_s, rows, connection)
+                        hook.closed(window_s, rows, self._store.reader())
+                        shown.append(hook)
+        return shown

@@ -72,6 +72,10 @@ class DatabaseEngineStore:
         """Number of the latest erasure of a person's data, 0 before the first."""
         return last_erasure(self._connection)
 
+    def reader(self) -> Connection:
+        """The connection for hooks to read by before `transaction`; it holds up nobody."""
+        return self._connection
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction, committed durably at its end or undone by an exception; gives the connection for hooks."""

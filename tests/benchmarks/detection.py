@@ -53,6 +53,7 @@ def hook_rate() -> tuple[float, int]:
         started = time.process_time()
         connection.execute("BEGIN")
         hook.closed(60, rows, connection)
+        hook.write(connection)
         connection.execute("COMMIT")
         spent_s += (time.process_time() - started) if step else 0.0
         readings += (base.height + len(micros)) if step else 0

@@ -202,6 +202,7 @@ def watched(
     hook = DetectionHook(WINDOW_S, price=price(factors))
     for frame in frames(usage, start, stop):
         hook.closed(WINDOW_S, frame, connection)
+        hook.write(connection)
     connection.commit()  # a copy waits for whoever writes
     return connection
 

@@ -41,6 +41,7 @@ def run(seconds: list[tuple[float, float, float]], hook: DetectionHook, connecti
     """Feed (network bytes a run, wait ms a run, runs) second by second."""
     for second, (network, wait_ms, runs) in enumerate(seconds):
         hook.closed(1, window(second + 1_000, network, wait_ms, runs), connection)
+        hook.write(connection)
 
 
 def usual(count: int, runs: float = 10.0) -> list[tuple[float, float, float]]:
@@ -84,6 +85,7 @@ def test_an_episode_ends_after_quiet_windows_and_survives_a_restart() -> None:
     hook = DetectionHook(1, price=price)
     for second in range(41, 60):
         hook.closed(1, window(1_000 + second, 1_020, 5), connection)
+        hook.write(connection)
     assert found(connection) == []
 
 
@@ -109,6 +111,7 @@ def test_a_rise_of_prices_is_told_at_once_and_as_what_it_is() -> None:
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
         hook.closed(3_600, frame, connection)
+        hook.write(connection)
     assert paged(connection) == []
 
     def dearer(operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
@@ -116,6 +119,7 @@ def test_a_rise_of_prices_is_told_at_once_and_as_what_it_is() -> None:
 
     hook = DetectionHook(3_600, price=dearer)
     hook.closed(3_600, hourly(1, start_hour=48)[0], connection)
+    hook.write(connection)
     told = [one for one in paged(connection) if one.kind == "price"]
     assert [(one.user, one.resource) for one in told] == [(EVERYONE, "network_bytes")]
     assert "rose by 100 %" in told[0].reason
@@ -129,9 +133,11 @@ def test_new_spend_is_told_until_it_has_a_past() -> None:
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
         hook.closed(3_600, frame, connection)
+        hook.write(connection)
     assert paged(connection) == []
     for frame in hourly(3, users=("ada", "ben", "cem"), start_hour=48):
         hook.closed(3_600, frame, connection)
+        hook.write(connection)
     told = paged(connection)
     assert [(one.user, one.kind) for one in told] == [("cem", "new")]
     assert "is new" in told[0].reason
@@ -143,10 +149,12 @@ def test_a_new_user_starts_from_what_others_use() -> None:
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
         hook.closed(3_600, frame, connection)
+        hook.write(connection)
     for place, frame in enumerate(hourly(3, users=("ada", "ben", "cem"), start_hour=48)):
         times = pl.when(pl.col("user_id") == "cem").then(10).otherwise(1)
         network = (pl.col("network_bytes") * times).alias("network_bytes")
         hook.closed(3_600, frame.with_columns(network), connection)
+        hook.write(connection)
         surges = [one for one in read_open(connection) if one.kind == "surge" and one.user == "cem"]
         assert bool(surges) or place == 0
 
@@ -159,10 +167,34 @@ def test_a_leak_is_told_as_a_drift() -> None:
         growth = 1.05 ** max(0.0, hour / 24 - 8)
         network = (pl.col("network_bytes") * growth).cast(pl.Int64)
         hook.closed(3_600, frame.with_columns(network_bytes=network), connection)
+        hook.write(connection)
     drifts = [one for one in paged(connection) if one.kind == "drift"]
     assert drifts
     assert all(one.micro_operation_type == "NETWORK_SEND" for one in drifts)
     assert all(one.cost_per_hour is not None and one.cost_per_hour > 0 for one in drifts)
+
+
+def test_a_step_that_was_undone_leaves_nothing() -> None:
+    """Windows of undone steps, not written or written and rolled back, are neither learnt nor told."""
+    kept, disturbed = (sqlite3.connect(":memory:", isolation_level=None) for _ in range(2))
+    hook = DetectionHook(1, price=price)
+    storm = window(1_040, 9_000.0, 40.0)
+    run(usual(40), hook, disturbed)
+    for is_written in (False, True):
+        disturbed.execute("BEGIN")
+        hook.closed(1, storm, disturbed)
+        if is_written:
+            hook.write(disturbed)
+        disturbed.execute("ROLLBACK")
+        hook.rolled_back()
+        hook.write(disturbed)
+        assert found(disturbed) == []
+    hook.closed(1, storm, disturbed)
+    hook.write(disturbed)
+    run([*usual(40), (9_000.0, 40.0, 10.0)], DetectionHook(1, price=price), kept)
+    assert found(disturbed) == found(kept) != []
+    states = [one.execute("SELECT * FROM detectors ORDER BY series").fetchall() for one in (kept, disturbed)]
+    assert states[0] == states[1]
 
 
 def test_a_restart_changes_nothing() -> None:
@@ -172,7 +204,10 @@ def test_a_restart_changes_nothing() -> None:
     hook = DetectionHook(1, price=price)
     for second, figures in enumerate(seconds):
         hook.closed(1, window(second + 1_000, *figures), living)
-        DetectionHook(1, price=price).closed(1, window(second + 1_000, *figures), restarted)
+        hook.write(living)
+        anew = DetectionHook(1, price=price)
+        anew.closed(1, window(second + 1_000, *figures), restarted)
+        anew.write(restarted)
     found_by = [one.execute("SELECT id, document FROM anomalies ORDER BY id").fetchall() for one in (living, restarted)]
     assert found_by[0] == found_by[1]
     assert found_by[0]
@@ -184,6 +219,7 @@ def test_states_of_series_fit_in_four_kilobytes() -> None:
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(24 * 5):
         hook.closed(3_600, frame, connection)
+        hook.write(connection)
     sizes = [len(state) for (state,) in connection.execute("SELECT state FROM detectors")]
     assert sizes
     assert max(sizes) <= 4_096

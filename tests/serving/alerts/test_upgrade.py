@@ -28,5 +28,6 @@ def test_state_of_another_version_does_not_stop_the_engine() -> None:
     }
     hook = DetectionHook(1)
     hook.closed(1, pl.DataFrame([row], schema=SCHEMA, orient="row"), connection)
+    hook.write(connection)
     kept = dict(connection.execute("SELECT series, state FROM detectors").fetchall())
     assert all('"x"' not in state for state in kept.values())

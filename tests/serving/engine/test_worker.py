@@ -30,14 +30,21 @@ class Watcher:
 
     def __init__(self) -> None:
         self.rows: list[pl.DataFrame] = []
-        self.fails = 0
+        self.fails = ""
         self.undone = 0
 
     def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
-        if self.fails:
-            self.fails -= 1
-            raise RuntimeError("hook failed")
+        self._fail_in("closed")
         self.rows.append(rows)
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        self._fail_in("write")
+        assert connection.in_transaction
+
+    def _fail_in(self, place: str) -> None:
+        if self.fails == place:
+            self.fails = ""
+            raise RuntimeError("hook failed")
 
     def rolled_back(self) -> None:
         self.undone += 1
@@ -77,18 +84,36 @@ def test_hooks_see_each_closed_window_once(tmp_path: Path) -> None:
     assert seen["window_start"].is_unique().all()
 
 
-def test_a_failing_hook_undoes_the_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["closed", "write"])
+def test_a_failing_hook_undoes_the_step(tmp_path: Path, place: str) -> None:
     """State, sums and what hooks wrote commit together or not at all."""
     log, hook = SqliteEventLog(tmp_path / "m.db"), Watcher()
     log.append([batch([event(-30.0)], 1)])
     worker = engine(log, tmp_path / "m.db", (1, 10), hooks=[hook])
-    hook.fails = 1
+    hook.fails = place
     with pytest.raises(RuntimeError, match="hook failed"):
         worker.advance()
     assert hook.undone == 1
     assert History(tmp_path / "m.db").windows(1, 0, 2**62).is_empty()
     worker.advance()
     assert History(tmp_path / "m.db").windows(1, 0, 2**62)["events"].sum() == 1
+
+
+def test_ingest_goes_on_while_hooks_compute(tmp_path: Path) -> None:
+    """A batch is acknowledged, without waiting for the engine's step, while a hook looks at windows."""
+    path = tmp_path / "m.db"
+    log = SqliteEventLog(path)
+    log.append([batch([event(-30.0)], 1)])
+
+    class Slow(Watcher):
+        def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+            assert not connection.in_transaction
+            log.append([batch([event(-29.0)], 2)])
+            super().closed(window_s, rows, connection)
+
+    engine(log, path, (1, 10), hooks=[Slow()]).advance()
+    assert log.last_offset() == 2
+    assert History(path).windows(1, 0, 2**62)["events"].sum() == 1
 
 
 def test_late_events_revise_a_closed_window(tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def test_a_running_engine_forgets(tmp_path: Path) -> None:
         def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
             pass
 
+        def write(self, connection: sqlite3.Connection) -> None:
+            pass
+
         def rolled_back(self) -> None:
             forgotten.append(True)
 
