@@ -89,7 +89,7 @@ def _array(kind: pa.DataType, rows: int, column: Any) -> pa.Array:
 
 def _names(producer: str, rows: int) -> pa.Array:
     text = producer.encode()
-    offsets = np.arange(0, (rows + 1) * len(text), len(text), np.int32)
+    offsets = np.arange(0, (rows + 1) * len(text), len(text), dtype=np.int32)
     return pa.Array.from_buffers(pa.string(), rows, (None, pa.py_buffer(offsets), pa.py_buffer(text * rows)), 0)
 
 
