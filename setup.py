@@ -4,7 +4,7 @@ import sys
 
 from setuptools import Extension, setup
 
-FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
+FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
 setup(
     ext_modules=[

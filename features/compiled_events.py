@@ -6,6 +6,7 @@ Where the extension was not built `IS_COMPILED` is false, and `features.typed_ev
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -75,19 +76,25 @@ def _batch(body: bytes, start: int, tail: bytes, key: tuple[str, int, int], now_
         return None
     # The same rounding as features.schema: exact to the microsecond.
     columns[0] = (np.rint(seconds * 1e6).astype(np.int64) * 1_000).tobytes()
-    arrays = [_array(name, rows, column) for (_, name, _), column in zip(_COLUMNS, columns, strict=True)]
-    arrays += [
-        pa.repeat(pa.scalar(value, ARROW_SCHEMA.field(name).type), rows)
-        for name, value in zip(_BATCH_KEY, key, strict=True)
-    ]
+    producer, epoch, sequence = key
+    arrays = [_array(kind, rows, column) for kind, column in zip(_ARROW_TYPES, columns, strict=True)]
+    arrays += (_names(producer, rows), _numbers(epoch, rows), _numbers(sequence, rows))
     return Batch(*key, pa.RecordBatch.from_arrays(arrays, schema=ARROW_SCHEMA))
 
 
-def _array(name: str, rows: int, column: Any) -> pa.Array:
-    kind = _ARROW_TYPES[name]
-    if isinstance(column, tuple):
-        return pa.StringArray.from_buffers(rows, pa.py_buffer(column[0]), pa.py_buffer(column[1]))
-    return pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(column)])
+def _array(kind: pa.DataType, rows: int, column: Any) -> pa.Array:
+    buffers = (None, *map(pa.py_buffer, column)) if type(column) is tuple else (None, pa.py_buffer(column))
+    return pa.Array.from_buffers(kind, rows, buffers, 0)
 
 
-_ARROW_TYPES = {field.name: field.type for field in ARROW_SCHEMA}
+def _names(producer: str, rows: int) -> pa.Array:
+    text = producer.encode()
+    offsets = np.arange(0, (rows + 1) * len(text), len(text), dtype=np.int32)
+    return pa.Array.from_buffers(pa.string(), rows, (None, pa.py_buffer(offsets), pa.py_buffer(text * rows)), 0)
+
+
+def _numbers(value: int, rows: int) -> pa.Array:
+    return pa.Array.from_buffers(pa.int64(), rows, (None, pa.py_buffer(value.to_bytes(8, sys.byteorder) * rows)), 0)
+
+
+_ARROW_TYPES = tuple(ARROW_SCHEMA.field(name).type for _, name, _ in _COLUMNS)

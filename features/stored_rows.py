@@ -53,7 +53,7 @@ def encode(rows: pa.RecordBatch) -> tuple[bytes, bytes]:
     with pa.ipc.new_stream(sink, ARROW_SCHEMA) as writer:
         writer.write_batch(rows)
     plain = sink.getvalue()
-    return bytes(_CODEC.compress(plain)), hashlib.sha256(plain).digest()
+    return _CODEC.compress(plain, asbytes=True), hashlib.sha256(plain).digest()
 
 
 def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:

@@ -53,39 +53,51 @@ static int take(Decoder *d, uint8_t letter) {
     return 1;
 }
 
+/* Whether one of the next eight bytes is a quote, a backslash or a control character: the usual trick on words, where
+ * a byte's highest bit is set by a borrow when the byte was smaller than what was taken off it. */
+static int has_special(const uint8_t *at) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+    uint64_t word;
+    memcpy(&word, at, 8);
+    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word)) & high ? 1 : 0;
+}
+
 /* A string without escapes, its quotes left out; 0 where there is none such. */
 static int take_text(Decoder *d, const uint8_t **text, Py_ssize_t *length) {
     if (!take(d, '"')) return 0;
-    const uint8_t *start = d->at;
-    while (d->at < d->end && *d->at != '"') {
-        if (*d->at == '\\' || *d->at < 0x20) return 0;
-        d->at++;
+    const uint8_t *start = d->at, *at = start, *end = d->end;
+    while (end - at >= 8 && !has_special(at)) at += 8;
+    while (at < end && *at != '"') {
+        if (*at == '\\' || *at < 0x20) return 0;
+        at++;
     }
-    if (d->at >= d->end) return 0;
+    if (at >= end) return 0;
     *text = start;
-    *length = d->at - start;
-    d->at++;
+    *length = at - start;
+    d->at = at + 1;
     return 1;
 }
 
-static int is_digit(Decoder *d) { return d->at < d->end && *d->at >= '0' && *d->at <= '9'; }
+static int is_digit(uint8_t letter) { return (unsigned)letter - '0' <= 9; }
 
 /* JSON's grammar of numbers; is_float where it has a fraction or an exponent. */
 static int take_number(Decoder *d, const uint8_t **text, Py_ssize_t *length, int *is_float) {
     skip_space(d);
-    const uint8_t *start = d->at;
+    const uint8_t *start = d->at, *at = start, *end = d->end;
     *is_float = 0;
-    if (d->at < d->end && *d->at == '-') d->at++;
-    if (!is_digit(d)) return 0;
-    if (*d->at == '0') d->at++;
-    else while (is_digit(d)) d->at++;
-    if (d->at < d->end && *d->at == '.') {
+    if (at < end && *at == '-') at++;
+    if (at >= end || !is_digit(*at)) return 0;
+    if (*at == '0') at++;
+    else while (at < end && is_digit(*at)) at++;
+    if (at < end && *at == '.') {
         *is_float = 1;
-        d->at++;
-        if (!is_digit(d)) return 0;
-        while (is_digit(d)) d->at++;
+        at++;
+        if (at >= end || !is_digit(*at)) return 0;
+        while (at < end && is_digit(*at)) at++;
     }
-    if (d->at < d->end && (*d->at == 'e' || *d->at == 'E')) return 0; /* rare: left to Python */
+    if (at < end && (*at == 'e' || *at == 'E')) return 0; /* rare: left to Python */
+    d->at = at;
     *text = start;
     *length = d->at - start;
     return 1;
@@ -96,15 +108,13 @@ static int exact_double(const uint8_t *text, Py_ssize_t length, double *value) {
     static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     uint64_t digits = 0;
-    int fraction = 0, after = 0, negative = 0;
-    for (Py_ssize_t i = 0; i < length; i++) {
-        if (text[i] == '-') { negative = 1; continue; }
-        if (text[i] == '.') { after = 1; continue; }
-        if (digits > (UINT64_C(1) << 53) / 10 - 1) return 0;
-        digits = digits * 10 + (uint64_t)(text[i] - '0');
-        fraction += after;
-    }
-    if (fraction > 22) return 0;
+    Py_ssize_t at = length > 0 && text[0] == '-', fraction = 0;
+    int negative = at == 1;
+    if (length > 19) return 0; /* so that the sum of the digits cannot overflow */
+    while (at < length && text[at] != '.') digits = digits * 10 + (uint64_t)(text[at++] - '0');
+    if (at < length) fraction = length - ++at;
+    while (at < length) digits = digits * 10 + (uint64_t)(text[at++] - '0');
+    if (digits > (UINT64_C(1) << 53)) return 0;
     *value = (double)digits / POWERS[fraction];
     if (negative) *value = -*value;
     return 1;

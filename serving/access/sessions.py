@@ -39,6 +39,8 @@ class Sessions:
 
     def read(self, cookie: str) -> Session | None:
         """The session of a cookie, or None when it was not signed here or has ended."""
+        if not cookie:
+            return None
         payload, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", payload).encode()):
             return None

@@ -39,7 +39,7 @@ async def post_events(request: Request) -> Response:
             batch, rejected = _read(request, body)
             batch = platform.privacy.applied(batch)
             _check_tenant(batch, principal)
-            held.enter_context(committer.room(batch.rows.nbytes))
+            held.enter_context(committer.room(batch.rows.get_total_buffer_size()))
             receipt = await committer.submit(batch) if batch.rows.num_rows else Receipt(Outcome.ACCEPTED)
     except BodyError as error:
         raise ProblemError(error.status, str(error)) from error

@@ -50,8 +50,10 @@ Faults = Iterator[tuple[NDArray[np.bool_], str]]
 def _timestamp(name: str, column: pa.ChunkedArray, now_s: float) -> Faults:
     plain = column.cast(pa.timestamp("ns")) if pa.types.is_timestamp(column.type) else column
     stamps = _numbers(plain.cast(pa.int64()))
-    valid = _valid(column)
-    late, early = stamps > int((now_s + NEWEST_S) * 1e9), stamps < int((now_s - OLDEST_S) * 1e9)
+    newest_ns, oldest_ns = int((now_s + NEWEST_S) * 1e9), int((now_s - OLDEST_S) * 1e9)
+    if not len(stamps) or (stamps.max() <= newest_ns and stamps.min() >= oldest_ns):
+        return
+    valid, late, early = _valid(column), stamps > newest_ns, stamps < oldest_ns
     if late.any():
         yield late & valid, f"{name} is more than {NEWEST_S} s ahead of this clock"
     if early.any():
