@@ -12,6 +12,7 @@ from tests import postgresql
 from tests.demo_run import run_demo
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that look at the demo run in one process, so that there is one demo however many processes there are."""
     for item in items:
