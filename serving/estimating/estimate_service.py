@@ -127,7 +127,9 @@ class EstimateService:
         window_s = self.window_s(question.end_ns)
         if champion is not None and champion[1].get("window_s"):
             window_s = int(champion[1]["window_s"])
-        now_ns = self._worker.closed_until_ns(window_s) or time.time_ns()
+        window_ns = window_s * NANOSECONDS
+        # Where nothing has closed yet the clock stands in, whole windows of it, so that equal questions stay equal.
+        now_ns = self._worker.closed_until_ns(window_s) or time.time_ns() // window_ns * window_ns
         request = Request(
             question.user, question.start_ns, question.end_ns, now_ns, window_s, question.paths, question.budget
         )
