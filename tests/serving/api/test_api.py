@@ -255,7 +255,7 @@ def test_ports_in_use_and_bad_settings_end_with_code_2(url: str, tmp_path: Path)
         (["--config", str(tmp_path / "none.yaml")], "none.yaml"),
     ):
         command = [sys.executable, "-m", "metercast.command", "serve", "--data", str(tmp_path), "--plans", str(PLANS)]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
