@@ -34,7 +34,8 @@ class MultiViewBank:
     """Series as columns of arrays; a step scores and learns the columns that it is told.
 
     A value is seldom a record, so what decides that (the least record of each view) lies apart from the records: most
-    values touch a twelfth of the state. What a step gives a series does not depend on the others in it, to the last bit.
+    values touch a twelfth of the state. What a step gives a series does not depend, to the last bit, on the others in
+    it.
     """
 
     def __init__(self, series: int = 0) -> None:

@@ -1,8 +1,8 @@
 """Keeps the detectors of all series: blocks of whole states written in turn, and the values learnt since.
 
 A state is 1.7 kB, and learning a value changes it everywhere; a value is 8 bytes. So a step writes the values that it
-taught, and the states of a few blocks; a start reads states and learns the values that came after. Blocks hold series in
-the order in which they came, so that no write is large, and none of it holds a name: `detector_series` alone has those.
+taught, and the states of a few blocks; a start reads states and learns the values that came after. Blocks hold series
+in the order in which they came, so that no write is large. Names are in `detector_series` alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.database import Connection
-from models.detectors import views
-from serving.alerts.series_bank import WIDTH, Priors, SeriesBank
+from serving.alerts.series_bank import Priors, SeriesBank
 from serving.alerts.watch_list import Key
 from serving.alerts.window_values import edges
 
@@ -62,6 +61,11 @@ class Learnt:
         self.values.append(values)
         if len(priors.columns):
             self.priors.append(priors)
+
+    def encode(self) -> bytes:
+        """All values, as `decode_values` reads them."""
+        starts = np.repeat(np.array(self.starts_ns, np.int64), [len(columns) for columns in self.columns])
+        return encode_values(starts, np.concatenate(self.columns), np.concatenate(self.values))
 
 
 @dataclass(slots=True)
@@ -127,10 +131,9 @@ class DetectorStore:
         self._debt = self._debt % TURN_WINDOWS if turns < len(self._steps) else 0
         states = []
         for block in np.argsort(self._steps, kind="stable")[:turns].tolist():
-            columns = np.arange(block * BLOCK, min((block + 1) * BLOCK, len(keys)))
-            states.append((block, self._step, encode_rows(columns, bank.rows(columns))))
+            states.append((block, self._step, _encode_block(bank, block, len(keys))))
             self._steps[block] = self._step
-        values = self._step, encode_values(learnt), _encode_priors(learnt.priors)
+        values = self._step, learnt.encode(), _encode_priors(learnt.priors)
         return DetectorWrite(series, states, values, min(self._steps, default=0))
 
     def write(self, connection: Connection, rows: DetectorWrite) -> None:
@@ -140,6 +143,12 @@ class DetectorStore:
         connection.execute("INSERT INTO detector_values VALUES (?, ?, ?)", rows.values)
         if rows.states:
             connection.execute("DELETE FROM detector_values WHERE step <= ?", (rows.covered,))
+
+    def write_whole(self, connection: Connection, bank: SeriesBank) -> None:
+        """Inside a transaction: the states of all series, and no values any more."""
+        rows = [(block, self._step, _encode_block(bank, block, self._saved)) for block in range(len(self._steps))]
+        connection.executemany(_KEEP_STATE, rows)
+        connection.execute("DELETE FROM detector_values")
 
 
 def encode_rows(columns: NDArray[np.intp], rows: NDArray[np.float64]) -> bytes:
@@ -155,22 +164,14 @@ def decode_rows(body: bytes) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     return columns, batch["state"].flatten().to_numpy().reshape(len(columns), -1)
 
 
-def encode_values(learnt: Learnt) -> bytes:
-    """Values of windows as one Arrow message."""
-    starts = np.repeat(np.array(learnt.starts_ns, np.int64), [len(columns) for columns in learnt.columns])
-    return values_message(starts, np.concatenate(learnt.columns), np.concatenate(learnt.values))
-
-
-def values_message(
-    starts_ns: NDArray[np.int64], columns: NDArray[np.intp], values: NDArray[np.float64]
-) -> bytes:
-    """The same of rows."""
+def encode_values(starts_ns: NDArray[np.int64], columns: NDArray[np.intp], values: NDArray[np.float64]) -> bytes:
+    """Values as one Arrow message: starts of windows, numbers of series, and values."""
     series = pa.array(columns.astype(np.int32))
     return _message({"start_ns": pa.array(starts_ns), "series": series, "value": pa.array(values)})
 
 
 def decode_values(body: bytes) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float64]]:
-    """Starts of windows, numbers of series, and values."""
+    """What `encode_values` wrote."""
     batch = pa.ipc.open_stream(body).read_next_batch()
     starts_ns, columns, values = (batch[name].to_numpy() for name in ("start_ns", "series", "value"))
     return starts_ns, columns.astype(np.intp), values
@@ -180,6 +181,11 @@ def _encode_priors(priors: Sequence[Priors]) -> bytes | None:
     if not priors:
         return None
     return encode_rows(*(np.concatenate(part) for part in zip(*priors, strict=True)))
+
+
+def _encode_block(bank: SeriesBank, block: int, series: int) -> bytes:
+    columns = np.arange(block * BLOCK, min((block + 1) * BLOCK, series))
+    return encode_rows(columns, bank.rows(columns))
 
 
 def _message(columns: dict[str, pa.Array]) -> bytes:

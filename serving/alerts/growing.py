@@ -27,7 +27,7 @@ class Growing:
             self._values = np.concatenate([self._values, more], axis=1)
         self.size = max(self.size, size)
 
-    def put(self, positions: NDArray[Any], rows: Sequence[Sequence[float]]) -> None:
+    def put(self, positions: NDArray[Any], rows: Sequence[Sequence[float]] | NDArray[Any]) -> None:
         """Set rows at positions below `size`."""
         if len(rows):
             self._values[:, positions] = np.array(rows, self._values.dtype).T

@@ -149,10 +149,14 @@ class DetectionHook:
         return np.flatnonzero(wanted & (is_open[node] | is_open[everyone] | is_open[whole]))
 
     def _reading(self, window: Values, readings: Readings, index: int, severity: float) -> Reading:
-        expected = (float(readings.low[index]), float(readings.middle[index]), float(readings.high[index]))
-        key = self._watched.keys[window.columns[index]]
-        figures = float(window.values[index]), float(window.runs[index]), severity
-        return Reading(*key, *figures, expected, VIEWS[int(readings.view[index])])
+        return Reading(
+            *self._watched.keys[int(window.columns[index])],
+            value=float(window.values[index]),
+            runs=float(window.runs[index]),
+            severity=severity,
+            expected=(float(readings.low[index]), float(readings.middle[index]), float(readings.high[index])),
+            view=VIEWS[int(readings.view[index])],
+        )
 
     def _drifts(self, drifted: Drifted, window: Values) -> list[Reading]:
         """Readings of levels that crept up: those of a run, which more customers do not raise."""
@@ -164,8 +168,17 @@ class DetectionHook:
         for index in np.flatnonzero(~is_money).tolist():
             column = int(drifted.columns[index])
             low, middle, high = drifted.expected[:, index].tolist()
-            figures = float(drifted.means[index]), runs[column], float(drifted.scores[index]), (low, middle, high)
-            found.append(Reading(*self._watched.keys[column], *figures, "mean of a quarter day", "drift"))
+            found.append(
+                Reading(
+                    *self._watched.keys[column],
+                    value=float(drifted.means[index]),
+                    runs=runs[column],
+                    severity=float(drifted.scores[index]),
+                    expected=(low, middle, high),
+                    view="mean of a quarter day",
+                    kind="drift",
+                )
+            )
         return found
 
     def _drifting(self, window: Values) -> list[Reading]:
@@ -185,8 +198,9 @@ class DetectionHook:
             column = self._watched.column((EVERYONE, *key))
             for index in np.flatnonzero(window.columns == column).tolist():
                 used = float(window.values[index] * window.runs[index])
-                figures = now, used, OPEN_AT, (before,) * 3
-                found.append(Reading(EVERYONE, WHOLE, *key[1:], *figures, "unit price", "price"))
+                expected = before, before, before
+                one = Reading(EVERYONE, WHOLE, *key[1:], now, used, OPEN_AT, expected, "unit price", "price")
+                found.append(one)
         return found
 
     def _new(self, window: Values, start_s: float) -> list[Reading]:
@@ -202,7 +216,15 @@ class DetectionHook:
         is_user &= self._watched.series.of(of.IS_SPEND, window.columns) > 0
         is_user &= self._bank.age_s(window.columns, start_s) < DAY_S
         return [
-            Reading(*self._watched.keys[window.columns[index]], value, 1.0, OPEN_AT, (0.0, 0.0, 0.0), "first seen", "new")
+            Reading(
+                *self._watched.keys[int(window.columns[index])],
+                value,
+                1.0,
+                OPEN_AT,
+                (0.0, 0.0, 0.0),
+                "first seen",
+                "new",
+            )
             for index in np.flatnonzero(is_user).tolist()
             for value in [float(window.values[index])]
         ]

@@ -6,12 +6,13 @@ no such value for it: how long a run takes is not a matter of the window's edges
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.window_rows import WindowRows
+from features.window_rows import GRID, WindowRows
 from serving.alerts import watch_list as of
 from serving.alerts.watch_list import Floats, Ints, WatchList
 
@@ -86,7 +87,7 @@ class WindowValues:
         node, units = node[counts], rows.amounts[1, counts]
         found = [self._nodes.up(which, units, size) for which in (node, watched.nodes.of(of.EVERYONE_OF, node))]
         for nodes, total in found:
-            self._runs[nodes] = total / of.GRID
+            self._runs[nodes] = total / GRID
         return np.concatenate([nodes for nodes, _ in found])
 
     def _money(self, columns: Ints, totals: Floats) -> list[Values]:
@@ -124,4 +125,4 @@ def edges(starts_ns: NDArray[np.int64]) -> list[tuple[int, int]]:
     if not len(starts_ns):
         return []
     cuts = [0, *(np.flatnonzero(np.diff(starts_ns)) + 1).tolist(), len(starts_ns)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))

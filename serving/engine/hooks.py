@@ -25,8 +25,8 @@ class WindowHook(Protocol):
         """Take in windows of its length, sorted by start; an error undoes the whole step.
 
         Row k of ``names`` holds the key (`features.windows.KEYS`) of series k; ``rows.frame(names)`` shows both as one
-        table. A number means the same series until `rolled_back`. Comes before the transaction: ``connection`` is there to read what was committed. What is to be written is
-        kept for `write`.
+        table. A number means the same series until `rolled_back`. Comes before the transaction: ``connection`` is
+        there to read what was committed. What is to be written is kept for `write`.
         """
         ...
 

@@ -195,7 +195,9 @@ def test_a_step_changes_nothing_it_is_given(arriving: list[Arriving], cuts: list
     assert outputs.checkpoint.document == again.checkpoint.document
     assert outputs.checkpoint.baselines == again.checkpoint.baselines
     for window_s in RULES.windows_s:
-        assert_frame_equal(outputs.closed[window_s].frame(first.series.names), again.closed[window_s].frame(second.series.names))
+        assert_frame_equal(
+            outputs.closed[window_s].frame(first.series.names), again.closed[window_s].frame(second.series.names)
+        )
     assert all(np.array_equal(values, getattr(state.baselines, name), equal_nan=True) for name, values in kept.items())
 
 
