@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> int:
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # the server raises the signal again once it has stopped
         signal.signal(number, lambda *_: sys.exit(0))
+    gc.collect()
+    gc.freeze()  # what was imported stays; looking through it again and again would stop all threads for 0.2 s each
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import socket
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +86,8 @@ def main() -> None:
         events_api.parse = _parse_with_pydantic  # type: ignore[assignment]
     if args.mode != "whole":
         platform.worker.start = lambda: None
+    gc.collect()
+    gc.freeze()  # as `metercast serve` does
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
