@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import polars as pl
 
-from features.windows import KEYS, RESOURCES
 from serving.accounts.billing import HistoryReader, follows_time, longest_window, read_usage
+from serving.accounts.usage_columns import column_sums
 from serving.pricing.factors.conditions import LIST_PRICE, Conditions
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan
@@ -75,23 +76,9 @@ def growth(
 
 def _cumulative(frame: pl.DataFrame, moments: Sequence[int]) -> tuple[list[UsageColumn], list[list[float]]]:
     """Sums of every column over the windows that began before each moment: (columns, one row a moment)."""
-    amounts = ("events", *RESOURCES)
     grid = pl.Series("moment", moments)
     start = pl.col("window_start").cast(pl.Int64)
     slot = grid.search_sorted(frame.select(start).to_series() + 1).clip(0, len(moments) - 1)
-    sums = frame.with_columns(slot.alias("slot")).group_by("slot", *KEYS[1:]).agg(pl.col(*amounts).sum())
-    columns: dict[UsageColumn, list[float]] = {}
-    for row in sums.iter_rows(named=True):
-        for amount in amounts:
-            if row[amount] and not (amount == "units" and not row["meter"]):
-                resource = row["meter"] if amount == "units" else amount
-                column = UsageColumn(row["operation_id"], row["micro_operation_type"], resource)
-                columns.setdefault(column, [0.0] * len(moments))[row["slot"]] += row[amount]
-    running: list[list[float]] = []
-    for values in columns.values():
-        total, line = 0.0, []
-        for value in values:
-            total += value
-            line.append(total)
-        running.append(line)
+    columns = column_sums(frame.with_columns(slot.alias("slot")), len(moments))
+    running = [list(accumulate(values)) for values in columns.values()]
     return list(columns), [list(row) for row in zip(*running, strict=True)] if running else [[] for _ in moments]
