@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -59,10 +61,24 @@ def fill(path: Path, users: int, days: int) -> int:
     return count
 
 
+@contextmanager
+def served(data: Path) -> Iterator[tuple[http.client.HTTPConnection, int]]:
+    """A platform on a data directory: a connection to it, and its port."""
+    (data / "serve.yaml").write_text("windows_s: [3600]\nrequests_per_minute: 1000000\n")
+    command = [sys.executable, "-m", "metercast.command", "serve", "--data", str(data), "--port", "0", "--json"]
+    with subprocess.Popen([*command, "--config", str(data / "serve.yaml")], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        port = int(json.loads(server.stdout.readline())["url"].rpartition(":")[2])
+        yield http.client.HTTPConnection("127.0.0.1", port), port
+        server.terminate()
+
+
 def train(config: str, data: Path, days: int) -> None:
     """Put the champion of a training on a few users into a data directory."""
     with tempfile.TemporaryDirectory() as directory:
         fill(Path(directory) / "metercast.db", TRAINED, days)
+        with served(Path(directory)) as (connection, _):
+            until_visible(connection, "user0000")  # from now on the engine knows that the hours before have closed
         command = [sys.executable, "-m", "metercast.command", "train", config, "--data", directory, "--promote"]
         subprocess.run(command, check=True, stdout=sys.stderr)
         shutil.copytree(Path(directory) / "models" / "champion", data / "models" / "champion")
@@ -111,18 +127,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory)
         windows = fill(data / "metercast.db", args.users, args.days)
-        (data / "serve.yaml").write_text("windows_s: [3600]\nrequests_per_minute: 1000000\n")
         if args.train:
             train(args.train, data, args.days)
-        command = [sys.executable, "-m", "metercast.command", "serve", "--data", directory, "--port", "0", "--json"]
-        with subprocess.Popen([*command, "--config", str(data / "serve.yaml")], stdout=subprocess.PIPE) as server:
-            assert server.stdout is not None
-            port = int(json.loads(server.stdout.readline())["url"].rpartition(":")[2])
+        with served(data) as (connection, port):
             streams = listeners(port, args.listeners)
-            figures = measure(http.client.HTTPConnection("127.0.0.1", port), args.users)
+            figures = measure(connection, args.users)
             for stream in streams:
                 stream.close()
-            server.terminate()
     about = {"windows": windows, "users": args.users, "listeners": args.listeners, "model": args.train or "stand-in"}
     print(json.dumps(about | figures, indent=2))
 
