@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, sample_levels, scores
+from models.dependence import Dependence, estimate, scores
 from models.forecasters.markov_states import (
     BINS,
     POINTS,
@@ -29,7 +29,8 @@ from models.forecasters.markov_states import (
 )
 from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
-from models.quantiles import empirical, tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import empirical, point_quantiles, tidy
 from models.regimes import with_regime
 
 Array = NDArray[np.float64]
@@ -125,8 +126,7 @@ class Markov:
         return model
 
     def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
-        levels = sample_levels(self._dependence, panel.tenants, steps.shape[1], count, seed)
-        return value_at(steps, levels)
+        return sample_paths(steps, self._dependence, panel.tenants, count, seed)
 
     def _steps(self, panel: Panel, horizon: int) -> Array:
         pooled = self._pooled if self._pooled is not None else _pool(panel)
@@ -219,18 +219,10 @@ def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
 
 def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
     """Quantiles of: with chance ``still`` the same value, else a point of a state drawn by ``moving``."""
-    series, horizon = still.shape
-    values = np.concatenate([points.reshape(series, -1), value[:, None]], axis=1)
-    mass = np.repeat(moving / POINTS, POINTS, axis=2) * (1 - still)[:, :, None]
-    mass = np.concatenate([mass, still[:, :, None]], axis=2)
+    values = np.concatenate([points.reshape(len(points), -1), value[:, None]], axis=1)
     order = np.argsort(values, axis=1, kind="stable")
-    values = np.take_along_axis(values, order, axis=1)
-    total = np.cumsum(np.take_along_axis(mass, np.broadcast_to(order[:, None, :], mass.shape), axis=2), axis=2)
-    place = np.stack([(total < level - 1e-9).sum(axis=2) for level in LEVELS], axis=2)
-    place = np.minimum(place, values.shape[1] - 1)
-    return tidy(
-        np.take_along_axis(np.broadcast_to(values[:, None, :], (series, horizon, values.shape[1])), place, axis=2)
-    )
+    mass = np.concatenate([moving / POINTS * (1 - still)[:, :, None], still[:, :, None]], axis=2)
+    return point_quantiles(np.take_along_axis(values, order, axis=1), (order // POINTS).astype(np.uint8), mass)
 
 
 def _last_known(states: NDArray[np.int64]) -> NDArray[np.int64]:
