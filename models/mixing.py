@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ MOST = 4
 """So many members at most, the heaviest, are mixed for a series."""
 
 
-def losses(forecasts: Array, actual: Array) -> Array:
-    """Summed pinball loss (series, members + 1) of quantiles (members, series, horizon, levels) and, last, the count.
+def losses(forecasts: Iterable[Array], actual: Array) -> Array:
+    """Summed pinball loss (series, members + 1) of members' quantiles (series, horizon, levels) and, last, the count.
 
     Sums and counts add up over origins; what is missing in ``actual`` (series, horizon) counts nowhere.
     """

@@ -6,6 +6,8 @@ one pass for every kind of weights. Compiled where that was possible; the twin i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,29 +30,24 @@ ROWS = 128
 """So many series at a time in Python, so that what is computed stays in the processor's cache."""
 
 
-def weighted_quantiles(past: Array, weights: Weights) -> Array:
-    """Quantiles (series, kinds, levels) of the past (series, width), NaN where missing, by weights (kinds, width).
-
-    Read off between the middles of bins; zero for a series without any value.
-    """
-    bins, points = binned(past)
-    if _kernels is None:
-        parts = [_read(bins[at : at + ROWS], points[at : at + ROWS], weights) for at in range(0, len(past), ROWS)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(weights), len(LEVELS)))
-    series, width = past.shape
-    out = np.empty((series, len(weights), len(LEVELS)))
-    given = np.ascontiguousarray(weights, dtype=np.float32)
-    _kernels.weighted_quantiles(bins, points, given, np.asarray(LEVELS), out, series, width, len(weights), BINS)
-    return out
-
-
-def binned(past: Array) -> tuple[Bins, Array]:
-    """Bin of every value (series, width), `BINS` where it is missing, and rising means of the bins (series, BINS).
+class Binned(NamedTuple):
+    """The bin of every value (series, width), `BINS` where it is missing, and rising means of the bins (series, BINS).
 
     Equal values share a bin; a bin without values has the mean of the one before, or of the first that has some.
     """
+
+    bins: Bins
+    points: Array
+
+    def of(self, rows: NDArray[np.int64]) -> Binned:
+        """Those of some series."""
+        return Binned(self.bins[rows], self.points[rows])
+
+
+def binned(past: Array) -> Binned:
+    """The past (series, width), NaN where missing, in bins."""
     series, width = past.shape
-    order = np.argsort(past, axis=1, kind="stable")  # missing values come last
+    order = np.argsort(past, axis=1)  # missing values come last
     ranked = np.take_along_axis(past, order, axis=1)
     known = np.isfinite(ranked)
     count = known.sum(axis=1, keepdims=True)
@@ -67,7 +64,23 @@ def binned(past: Array) -> tuple[Bins, Array]:
     points = np.take_along_axis(sums / np.maximum(filled, 1), source, axis=1)
     bins = np.empty((series, width), dtype=np.uint8)
     np.put_along_axis(bins, order, ranked_bin.astype(np.uint8), axis=1)
-    return bins, points
+    return Binned(bins, points)
+
+
+def weighted_quantiles(past: Binned, weights: Weights) -> Array:
+    """Quantiles (series, kinds, levels) of a past of some width by weights (kinds, width).
+
+    Read off between the middles of bins; zero for a series without any value.
+    """
+    bins, points = past
+    series, width = bins.shape
+    if _kernels is None:
+        parts = [_read(bins[at : at + ROWS], points[at : at + ROWS], weights) for at in range(0, series, ROWS)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(weights), len(LEVELS)))
+    out = np.empty((series, len(weights), len(LEVELS)))
+    given = np.ascontiguousarray(weights, dtype=np.float32)
+    _kernels.weighted_quantiles(bins, points, given, np.asarray(LEVELS), out, series, width, len(weights), BINS)
+    return out
 
 
 def _read(bins: Bins, points: Array, weights: Weights) -> Array:

@@ -8,6 +8,7 @@ and the levels of several stretches of the past (`models.totals`). Widths and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -27,8 +28,10 @@ from models.panel import Panel
 from models.paths import sample_paths
 from models.quantiles import tidy
 from models.totals import agreed, level_opinions, opinion_weights, with_totals
+from models.weighted import Binned
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 LOOKBACKS = 2
 """Forecasts from so many of the last seasons are compared with what came."""
 
@@ -149,24 +152,39 @@ class Ensemble:
         """
         order, weights = heaviest(self._weights(panel, horizon, names))
         forecasts = np.empty((*order.shape, horizon, len(LEVELS)))
+        ask = self._asking(panel, horizon)
         for place, name in enumerate(names):
             rows, slots = np.nonzero((order == place) & (weights > 0))
             if name == "lstm" and lstm is not None:
                 forecasts[rows, slots] = lstm[rows]
             elif len(rows):
-                forecasts[rows, slots] = self._members[name].quantiles(panel.select(rows), horizon)
+                forecasts[rows, slots] = ask(name, rows)
         return mixture(forecasts, weights)
+
+    def _asking(self, panel: Panel, horizon: int) -> Callable[[str, Index], Array]:
+        """What asks a member for some series (rows, horizon, levels); the past is put into bins once for all NPTS."""
+        past: list[Binned] = []
+
+        def ask(name: str, rows: Index) -> Array:
+            member = self._members[name]
+            if not isinstance(member, Npts):
+                return member.quantiles(panel.select(rows), horizon)
+            if not past:
+                past.append(member.past(panel))
+            return member.read(past[0].of(rows), panel, horizon)
+
+        return ask
 
     def _weights(self, panel: Panel, horizon: int, names: list[str]) -> Array:
         """Weights of the named members by what they lost on the last seasons (series, members)."""
-        found = np.zeros((len(panel.series), len(names) + 1))
+        found, everyone = np.zeros((len(panel.series), len(names) + 1)), np.arange(len(panel.series))
         for back in range(1, LOOKBACKS + 1):
             cut = panel.windows - back * panel.season
             if cut >= max(2, panel.season // 2):
                 reach = min(horizon, LOOKBACKS * panel.season, panel.windows - cut)
                 seen = panel.until(cut)
-                forecasts = np.stack([self._members[name].quantiles(seen, reach) for name in names])
-                found += losses(forecasts, panel.values[:, cut : cut + reach])
+                ask, actual = self._asking(seen, reach), panel.values[:, cut : cut + reach]
+                found += losses((ask(name, everyone) for name in names), actual)
         return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in names]))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:

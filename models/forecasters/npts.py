@@ -9,6 +9,7 @@ is larger on the same day of the week. It needs no training, never leaves what w
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from models.dependence import Dependence
 from models.forecasters.quantile_model import QuantileModel
 from models.panel import Panel
 from models.quantiles import tidy
-from models.weighted import EXACT, weighted_quantiles
+from models.weighted import EXACT, Binned, binned, weighted_quantiles
 
 Array = NDArray[np.float64]
 DAY_NS = 86_400 * 1_000_000_000
@@ -48,9 +49,16 @@ class Npts(QuantileModel):
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone: (series, horizon, levels)."""
-        past = panel.values[:, -self._config.seasons * panel.season :]
-        weights, place = np.unique(self._weights(panel, past.shape[1], horizon), axis=0, return_inverse=True)
-        return tidy(weighted_quantiles(past, weights)[:, place.reshape(-1)])
+        return self.read(self.past(panel), panel, horizon)
+
+    def past(self, panel: Panel) -> Binned:
+        """What is looked at; the same for all settings that look as many seasons back."""
+        return binned(panel.values[:, -self._config.seasons * panel.season :])
+
+    def read(self, past: Binned, panel: Panel, horizon: int) -> Array:
+        """Quantiles (series, horizon, levels) for the series of a past; of the panel only its windows count."""
+        weights = _weights(self._config, past.bins.shape[1], horizon, panel.season, panel.window_ns)
+        return tidy(weighted_quantiles(past, weights))
 
     def state(self) -> State:
         """The setting and the dependence."""
@@ -64,19 +72,20 @@ class Npts(QuantileModel):
         model._dependence = Dependence(**document["dependence"])
         return model
 
-    def _weights(self, panel: Panel, width: int, horizon: int) -> NDArray[np.float32]:
-        """Weight of every past window for every step: (horizon, width)."""
-        config, season = self._config, panel.season
-        back = width - np.arange(width)
-        ahead = np.arange(horizon)[:, None]
-        age = back + (config.offset + config.reach * (ahead // season)) * season
-        apart = (back + ahead) % season
-        apart = np.minimum(apart, season - apart)
-        # Ages relative to the youngest, or a steep power would underflow for long seasons.
-        weights = (age / age.min(axis=1, keepdims=True)) ** -config.power
-        weights = weights * np.exp(-apart / (config.width * season))
-        if season * panel.window_ns == DAY_NS:
-            days = (back + ahead + season // 2) // season
-            weights = weights * np.where(days % 7 == 0, config.same_weekday, 1.0)
-        # Whole numbers whose sums a float holds exactly: the answer is the same in whatever order they are added up.
-        return np.asarray(np.rint(weights / weights.sum(axis=1, keepdims=True) * EXACT), dtype=np.float32)
+
+@lru_cache(maxsize=64)
+def _weights(config: NptsConfig, width: int, horizon: int, season: int, window_ns: int) -> NDArray[np.float32]:
+    """Weight of every past window for every step: (horizon, width)."""
+    back = width - np.arange(width)
+    ahead = np.arange(horizon)[:, None]
+    age = back + (config.offset + config.reach * (ahead // season)) * season
+    apart = (back + ahead) % season
+    apart = np.minimum(apart, season - apart)
+    # Ages relative to the youngest, or a steep power would underflow for long seasons.
+    weights = (age / age.min(axis=1, keepdims=True)) ** -config.power
+    weights = weights * np.exp(-apart / (config.width * season))
+    if season * window_ns == DAY_NS:
+        days = (back + ahead + season // 2) // season
+        weights = weights * np.where(days % 7 == 0, config.same_weekday, 1.0)
+    # Whole numbers whose sums a float holds exactly: the answer is the same in whatever order they are added up.
+    return np.asarray(np.rint(weights / weights.sum(axis=1, keepdims=True) * EXACT), dtype=np.float32)
