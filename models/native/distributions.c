@@ -4,27 +4,62 @@
  */
 #include "kernels.h"
 
-/* Quantiles of a mixture for one window: ``lists`` rising lists of ``size`` values, each value with its list's share. */
-static void mix(const double *const *list, const double *share, int lists, Py_ssize_t size, double *out) {
-    Py_ssize_t next[MOST_MEMBERS] = {0}, wanted = 0;
-    double reached = 0, before = 0, below = 0, value = 0;
-    for (Py_ssize_t point = 0; point < lists * size && wanted < size; point++) {
-        int least = -1;
-        for (int one = 0; one < lists; one++)
-            if (next[one] < size && (least < 0 || list[one][next[one]] < list[least][next[least]])) least = one;
-        value = list[least][next[least]++];
-        double middle = reached + share[least] / 2;
-        reached += share[least];
-        for (; wanted < size; wanted++) {
-            double level = (wanted + 0.5) / (double)size;
-            if (level > middle) break;
-            double gap = middle - before, part = (level - before) / (gap > 1e-12 ? gap : 1e-12);
-            out[wanted] = point == 0 ? value : below + (part < 0 ? 0 : part > 1 ? 1 : part) * (value - below);
+/* Values in rising order, each with its mass; one more behind the last that no value exceeds. */
+typedef struct {
+    double value[MOST_MEMBERS * MOST_LEVELS + 1], mass[MOST_MEMBERS * MOST_LEVELS + 1];
+    int count;
+} Ranked;
+
+static void take(Ranked *ranked, const double *list, double share, Py_ssize_t size) {
+    memcpy(ranked->value, list, sizeof(double) * (size_t)size);
+    for (Py_ssize_t at = 0; at < size; at++) ranked->mass[at] = share;
+    ranked->value[size] = INFINITY;
+    ranked->count = (int)size;
+}
+
+/* Without a branch on the values, which would be guessed wrong every second time. */
+static void merge(const Ranked *one, const Ranked *two, Ranked *out) {
+    int i = 0, j = 0;
+    out->count = one->count + two->count;
+    for (int at = 0; at < out->count; at++) {
+        const int second = two->value[j] < one->value[i];
+        out->value[at] = second ? two->value[j] : one->value[i];
+        out->mass[at] = second ? two->mass[j] : one->mass[i];
+        j += second;
+        i += !second;
+    }
+    out->value[out->count] = INFINITY;
+}
+
+/* The quantiles of what ``ranked`` says, between the middles of its masses, at (k + 1/2) / size. */
+static void read_ranked(const Ranked *ranked, Py_ssize_t size, double *out) {
+    double reached = 0, before = 0;
+    Py_ssize_t wanted = 0;
+    double level = 0.5 / (double)size;
+    for (int at = 0; at < ranked->count && wanted < size; at++) {
+        const double middle = reached + ranked->mass[at] / 2, value = ranked->value[at];
+        reached += ranked->mass[at];
+        while (wanted < size && level <= middle) {
+            const double gap = middle - before, part = (level - before) / (gap > 1e-12 ? gap : 1e-12);
+            const double below = at ? ranked->value[at - 1] : value;
+            out[wanted++] = below + (part < 0 ? 0 : part > 1 ? 1 : part) * (value - below);
+            level = ((double)wanted + 0.5) / (double)size;
         }
         before = middle;
-        below = value;
     }
-    for (; wanted < size; wanted++) out[wanted] = value;
+    for (; wanted < size; wanted++) out[wanted] = ranked->value[ranked->count - 1];
+}
+
+/* Quantiles of a mixture for one window: ``lists`` rising lists of ``size`` values, each value with its list's share. */
+static void mix(const double *const *list, const double *share, int lists, Py_ssize_t size, double *out) {
+    Ranked single, ranked[2];
+    int now = 0;
+    take(&ranked[0], list[0], share[0], size);
+    for (int one = 1; one < lists; one++, now = !now) {
+        take(&single, list[one], share[one], size);
+        merge(&ranked[now], &single, &ranked[!now]);
+    }
+    read_ranked(&ranked[now], size, out);
 }
 
 static void mix_all(const double *points, const double *weight, double *out, const Py_ssize_t *sizes) {
@@ -55,7 +90,7 @@ PyObject *mixture(PyObject *self, PyObject *args) {
     Py_ssize_t n[4];
     (void)self;
     if (!PyArg_ParseTuple(args, "OOOnnnn", &from[0], &from[1], &from[2], &n[0], &n[1], &n[2], &n[3])) return NULL;
-    if (n[1] < 1 || n[1] > MOST_MEMBERS || n[0] < 0 || n[2] < 0 || n[3] < 1)
+    if (n[1] < 1 || n[1] > MOST_MEMBERS || n[0] < 0 || n[2] < 0 || n[3] < 1 || n[3] > MOST_LEVELS)
         return PyErr_Format(PyExc_ValueError, "%zd members; between 1 and %d are allowed", n[1], MOST_MEMBERS);
     const Wanted wanted[3] = {{8, n[0] * n[1] * n[2] * n[3], 0, "forecasts"},
                               {8, n[0] * n[1], 0, "weights"},

@@ -19,7 +19,8 @@
 #define WIDE
 #endif
 
-#define MOST_MEMBERS 16
+#define MOST_MEMBERS 8
+#define MOST_LEVELS 16
 
 /* An array of the caller: the item's size, how many there must be, whether it is written to, its name in messages. */
 typedef struct {

@@ -1,8 +1,6 @@
 /* Sample paths: dependent levels of probability and the values at them; see models/paths.py. */
 #include "kernels.h"
 
-#define MOST_LEVELS 16
-
 /* The normal distribution function by a table of it and its density, cubic in between: off by less than 1e-9. */
 #define REACH 8
 #define STEPS_PER_ONE 64

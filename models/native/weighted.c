@@ -33,13 +33,24 @@ WIDE static void shares(const uint8_t *bins, const float *weights, Py_ssize_t wi
         for (int lane = 0; lane < LANES; lane++) middle[bin * LANES + lane] /= total[lane];
 }
 
+/* How many middles lie below each level, for LANES kinds at once: (levels, LANES). */
+WIDE static void crossings(const float *restrict middle, Py_ssize_t count, const double *levels, Py_ssize_t level_count,
+                           int32_t *restrict above) {
+    for (Py_ssize_t place = 0; place < level_count; place++) {
+        const float level = (float)levels[place];
+        int32_t below[LANES] = {0};
+        for (Py_ssize_t bin = 0; bin < count; bin++)
+            for (int lane = 0; lane < LANES; lane++) below[lane] += middle[bin * LANES + lane] < level;
+        memcpy(above + place * LANES, below, sizeof below);
+    }
+}
+
 /* The quantiles of one kind of weights from the shares at the middles of its bins. */
-static void read_off(const Weighted *w, const float *middle, const double *points, double *out) {
-    Py_ssize_t above = 0, last = w->count - 1;
+static void read_off(const Weighted *w, const float *middle, const int32_t *above, const double *points, double *out) {
+    const Py_ssize_t last = w->count - 1;
     for (Py_ssize_t place = 0; place < w->level_count; place++) {
-        float level = (float)w->levels[place];
-        while (above < w->count && middle[above * LANES] < level) above++;
-        Py_ssize_t high = above < last ? above : last, low = above > 0 ? above - 1 : 0;
+        const float level = (float)w->levels[place];
+        const Py_ssize_t at = above[place * LANES], high = at < last ? at : last, low = at > 0 ? at - 1 : 0;
         double value = points[low];
         if (high > low) {
             float gap = middle[high * LANES] - middle[low * LANES];
@@ -55,6 +66,7 @@ static int weigh(const Weighted *w) {
     float *lanes = malloc(sizeof(float) * (size_t)(w->width * LANES + 1));
     if (lanes == NULL) return 0;
     float mass[(MOST_BINS + 1) * LANES], middle[MOST_BINS * LANES];
+    int32_t above[MOST_LEVELS * LANES];
     for (Py_ssize_t first = 0; first < w->kinds; first += LANES) {
         Py_ssize_t here = w->kinds - first < LANES ? w->kinds - first : LANES;
         for (Py_ssize_t at = 0; at < w->width; at++)
@@ -62,8 +74,9 @@ static int weigh(const Weighted *w) {
                 lanes[at * LANES + lane] = lane < here ? w->weights[(first + lane) * w->width + at] : 0;
         for (Py_ssize_t row = 0; row < w->series; row++) {
             shares(w->bins + row * w->width, lanes, w->width, w->count, mass, middle);
+            crossings(middle, w->count, w->levels, w->level_count, above);
             for (Py_ssize_t lane = 0; lane < here; lane++)
-                read_off(w, middle + lane, w->points + row * w->count,
+                read_off(w, middle + lane, above + lane, w->points + row * w->count,
                          w->out + (row * w->kinds + first + lane) * w->level_count);
         }
     }
@@ -80,7 +93,7 @@ PyObject *weighted_quantiles(PyObject *self, PyObject *args) {
                           &w.kinds, &w.count))
         return NULL;
     w.level_count = PyObject_Length(from[3]);
-    if (w.count < 1 || w.count > MOST_BINS || w.series < 0 || w.width < 0 || w.kinds < 0 || w.level_count < 1)
+    if (w.count < 1 || w.count > MOST_BINS || w.series < 0 || w.width < 0 || w.kinds < 0 || w.level_count < 1 || w.level_count > MOST_LEVELS)
         return PyErr_Format(PyExc_ValueError, "%zd bins; between 1 and %d are allowed", w.count, MOST_BINS);
     const Wanted wanted[5] = {{1, w.series * w.width, 0, "bins"},
                               {8, w.series * w.count, 0, "points"},
