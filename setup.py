@@ -4,6 +4,7 @@ import sys
 
 from setuptools import Extension, setup
 
+KERNELS = ("module", "chains", "distributions", "paths", "smoothing", "weighted")
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
 setup(
@@ -11,7 +12,10 @@ setup(
         Extension("features._columns", ["features/native/columns.c"], extra_compile_args=FLAGS, optional=True),
         Extension(
             "models._kernels",
-            [f"models/native/{name}.c" for name in ("module", "distributions", "paths", "smoothing", "weighted")],
+            [
+                f"models/native/{name}.c"
+                for name in ("module", "chains", "distributions", "paths", "smoothing", "weighted")
+            ],
             depends=["models/native/kernels.h"],
             extra_compile_args=FLAGS,
             optional=True,

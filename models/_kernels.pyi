@@ -54,3 +54,19 @@ def smoothed(
     horizon: int,
     /,
 ) -> None: ...
+def chains(
+    last: Any,
+    seasonal: Any,
+    phase: Any,
+    at: Any,
+    weights: Any,
+    belief: Any,
+    known: Any,
+    out: Any,
+    series: int,
+    states: int,
+    season: int,
+    horizon: int,
+    lag: int,
+    /,
+) -> None: ...

@@ -33,6 +33,11 @@ from models.paths import sample_paths
 from models.quantiles import empirical, point_quantiles, tidy
 from models.regimes import with_regime
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 PATHS = 400
 SHRINKAGE = 10.0
@@ -195,16 +200,32 @@ def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
     phases = phase_counts(states, _phases(panel, 0, width), season)
     phase = _normal(phases + SHRINKAGE / 2 * _normal(base)[:, None, :])
     at = _phases(panel, width, horizon)
-    belief = _one_hot(_last_known(states))
-    known = [_one_hot(states[:, width - lag + step]) for step in range(min(lag, horizon))]
-    out = np.empty((len(states), horizon, BINS))
+    known = np.stack([_one_hot(states[:, width - lag + step]) for step in range(lag)], axis=1)
+    return _carried(last, seasonal, phase, at, pooled.weights, _one_hot(_last_known(states)), known)
+
+
+def _carried(
+    last: Array, seasonal: Array, phase: Array, at: NDArray[np.int64], weights: Array, belief: Array, known: Array
+) -> Array:
+    """Probabilities (series, horizon, BINS) from a belief (series, BINS) on, at phases ``at`` (horizon).
+
+    ``known`` (series, lag, BINS) are the states of the windows a season before; later ones are what was found.
+    """
+    series, horizon, lag = len(belief), len(at), known.shape[1]
+    out = np.empty((series, horizon, BINS))
+    if _kernels is not None:
+        sizes = (series, BINS, phase.shape[1], horizon, lag)
+        _kernels.chains(last, seasonal, phase, at, weights, belief, known, out, *sizes)
+        return out
     for step in range(horizon):
-        before = known[step] if step < len(known) else out[:, step - lag]
-        from_last = np.einsum("sa,sab->sb", belief, last)
-        from_season = np.einsum("sa,sab->sb", before, seasonal)
-        experts = (from_last, from_season, phase[:, at[step]])
-        out[:, step] = sum(weight * expert for weight, expert in zip(pooled.weights, experts, strict=True))
-        belief = out[:, step] = out[:, step] / out[:, step].sum(axis=1, keepdims=True)
+        before = known[:, step] if step < lag else out[:, step - lag]
+        experts = (
+            np.einsum("sa,sab->sb", belief, last),
+            np.einsum("sa,sab->sb", before, seasonal),
+            phase[:, at[step]],
+        )
+        found = sum(weight * expert for weight, expert in zip(weights, experts, strict=True))
+        belief = out[:, step] = found / found.sum(axis=1, keepdims=True)
     return out
 
 

@@ -39,6 +39,7 @@ PyObject *point_quantiles(PyObject *self, PyObject *args);
 PyObject *tidy(PyObject *self, PyObject *args);
 PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
+PyObject *chains(PyObject *self, PyObject *args);
 PyObject *smoothed(PyObject *self, PyObject *args);
 void fill_normal_table(void);
 

@@ -27,6 +27,7 @@ static PyMethodDef methods[] = {
     {"point_quantiles", point_quantiles, METH_VARARGS, "See models.quantiles."},
     {"tidy", tidy, METH_VARARGS, "See models.quantiles."},
     {"path_values", path_values, METH_VARARGS, "See models.paths."},
+    {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
     {"smoothed", smoothed, METH_VARARGS, "See models.forecasters.smoothing."},
     {NULL, NULL, 0, NULL},
 };

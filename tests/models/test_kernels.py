@@ -8,7 +8,7 @@ import pytest
 from models import mixing, paths, quantiles, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import smoothing
+from models.forecasters import markov, smoothing
 from models.panel import Panel
 
 pytestmark = pytest.mark.skipif(weighted._kernels is None, reason="models._kernels was not compiled")
@@ -87,6 +87,19 @@ def test_smoothing_is_that_of_the_twin(windows: int, monkeypatch: pytest.MonkeyP
     compiled = smoothing.Smoothing().quantiles(panel, 30)
     monkeypatch.setattr(smoothing, "_kernels", None)
     np.testing.assert_allclose(compiled, smoothing.Smoothing().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("windows", [3, 10, 200])
+def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also over less than a season of past, and further ahead than a season."""
+    random = np.random.default_rng(5)
+    past = random.gamma(2.0, 3.0, (3, windows)).round()
+    past[1, ::3] = np.nan
+    names = ("a", "b", "c")
+    panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
+    compiled = markov.Markov().quantiles(panel, 30)
+    monkeypatch.setattr(markov, "_kernels", None)
+    np.testing.assert_allclose(compiled, markov.Markov().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
