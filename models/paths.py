@@ -56,13 +56,20 @@ def sample_levels(dependence: Dependence, tenants: tuple[str, ...], horizon: int
     """Probability levels of shape (count, series, horizon), uniform one by one and dependent as estimated."""
     draws = _draws(tenants, horizon, count, seed)
     share, rest = np.sqrt(dependence.common), np.sqrt(1 - dependence.common)
-    level = (share * draws.tenant_level[:, draws.place] + rest * draws.own_level)[:, :, None]
-    noise = share * draws.tenant_noise[:, draws.place].astype(np.float64) + rest * draws.own_noise
-    scale = np.sqrt(1 - dependence.memory**2)
-    for step in range(1, horizon):
-        noise[:, :, step] = dependence.memory * noise[:, :, step - 1] + scale * noise[:, :, step]
-    z = np.sqrt(dependence.level) * level + np.sqrt(1 - dependence.level) * noise
-    return np.asarray(ndtr(z), dtype=np.float64)
+    z = rest * np.sqrt(1 - dependence.level) * _autoregression(draws.own_noise, dependence.memory)
+    tenant_noise = _autoregression(draws.tenant_noise, dependence.memory)
+    z += (share * np.sqrt(1 - dependence.level) * tenant_noise)[:, draws.place]
+    z += np.sqrt(dependence.level) * (share * draws.tenant_level[:, draws.place] + rest * draws.own_level)[:, :, None]
+    return np.asarray(ndtr(z, out=z), dtype=np.float64)
+
+
+def _autoregression(noise: Noise, memory: float) -> Array:
+    by_step = np.ascontiguousarray(np.moveaxis(noise, 2, 0), dtype=np.float64)  # each step lies together
+    scale = np.sqrt(1 - memory**2)
+    for step in range(1, len(by_step)):
+        by_step[step] *= scale
+        by_step[step] += memory * by_step[step - 1]
+    return np.ascontiguousarray(np.moveaxis(by_step, 0, 2))
 
 
 def _draws(tenants: tuple[str, ...], horizon: int, count: int, seed: int) -> _Draws:
