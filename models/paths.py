@@ -38,7 +38,8 @@ def sample_paths(steps: Array, dependence: Dependence, tenants: tuple[str, ...],
     """Futures (count, series, horizon) of quantiles (series, horizon, levels), of series of the given tenants.
 
     The value of every step by itself is distributed as its quantiles say; together they hang together as measured. The
-    seed decides the draws.
+    seed decides the draws. Every second path has the draws of the one before with the opposite sign (antithetic
+    variates: Hammersley & Morton, 1956): half the draws, and means and medians that scatter less.
     """
     series, horizon = steps.shape[:2]
     if _kernels is None:
@@ -53,14 +54,18 @@ def sample_paths(steps: Array, dependence: Dependence, tenants: tuple[str, ...],
 
 
 def sample_levels(dependence: Dependence, tenants: tuple[str, ...], horizon: int, count: int, seed: int) -> Array:
-    """Probability levels of shape (count, series, horizon), uniform one by one and dependent as estimated."""
+    """Probability levels of shape (count, series, horizon), uniform one by one and dependent as estimated.
+
+    They are those of `sample_paths`, in pairs.
+    """
     draws = _draws(tenants, horizon, count, seed)
     share, rest = np.sqrt(dependence.common), np.sqrt(1 - dependence.common)
     z = rest * np.sqrt(1 - dependence.level) * _autoregression(draws.own_noise, dependence.memory)
     tenant_noise = _autoregression(draws.tenant_noise, dependence.memory)
     z += (share * np.sqrt(1 - dependence.level) * tenant_noise)[:, draws.place]
     z += np.sqrt(dependence.level) * (share * draws.tenant_level[:, draws.place] + rest * draws.own_level)[:, :, None]
-    return np.asarray(ndtr(z, out=z), dtype=np.float64)
+    pairs = np.stack([z, -z], axis=1).reshape(-1, *z.shape[1:])[:count]
+    return np.asarray(ndtr(pairs), dtype=np.float64)
 
 
 def _autoregression(noise: Noise, memory: float) -> Array:
@@ -75,7 +80,8 @@ def _autoregression(noise: Noise, memory: float) -> Array:
 def _draws(tenants: tuple[str, ...], horizon: int, count: int, seed: int) -> _Draws:
     random = np.random.default_rng(seed)
     names, place = np.unique(np.asarray(tenants, dtype=str), return_inverse=True)
-    own, shared = (count, len(tenants)), (count, len(names))
+    half = (count + 1) // 2
+    own, shared = (half, len(tenants)), (half, len(names))
     return _Draws(
         place.astype(np.int64),
         random.standard_normal(own),

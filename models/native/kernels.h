@@ -41,6 +41,5 @@ PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
 PyObject *smoothed(PyObject *self, PyObject *args);
-void fill_normal_table(void);
 
 #endif

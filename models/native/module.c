@@ -35,7 +35,4 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {
     .m_base = PyModuleDef_HEAD_INIT, .m_name = "models._kernels", .m_size = -1, .m_methods = methods};
 
-PyMODINIT_FUNC PyInit__kernels(void) {
-    fill_normal_table();
-    return PyModule_Create(&module);
-}
+PyMODINIT_FUNC PyInit__kernels(void) { return PyModule_Create(&module); }

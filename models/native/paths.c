@@ -1,78 +1,113 @@
 /* Sample paths: dependent levels of probability and the values at them; see models/paths.py. */
 #include "kernels.h"
 
-/* The normal distribution function by a table of it and its density, cubic in between: off by less than 1e-9. */
-#define REACH 8
-#define STEPS_PER_ONE 64
-#define KNOTS (2 * REACH * STEPS_PER_ONE + 1)
-static double table[KNOTS][2];
+#define CELLS_INSIDE 160 /* of the table between the outer levels */
+#define TINY 1e-4        /* smaller probabilities count as this one */
 
-void fill_normal_table(void) {
-    for (int knot = 0; knot < KNOTS; knot++) {
-        double z = (double)knot / STEPS_PER_ONE - REACH;
-        table[knot][0] = 0.5 * erfc(-z / sqrt(2.0));
-        table[knot][1] = exp(-z * z / 2) / sqrt(2 * 3.14159265358979323846) / STEPS_PER_ONE;
-    }
-}
-
-static inline double normal_share(double z) {
-    double at = (z + REACH) * STEPS_PER_ONE;
-    if (!(at > 0)) return table[0][0];
-    if (at >= KNOTS - 1) return table[KNOTS - 1][0];
-    int knot = (int)at;
-    double t = at - knot, rise = table[knot + 1][0] - table[knot][0];
-    double a = table[knot][1] - rise, b = rise - table[knot + 1][1];
-    return table[knot][0] + t * (rise + (1 - t) * (a * (1 - t) + b * t));
-}
+/* Where among the quantiles a normal score lies: k at the k-th, between them linear in probability, beyond the outer ones
+ * as far as an exponential tail reaches. Cubic in every cell; the bends, at the outer levels, lie between two cells. */
+typedef struct {
+    double reach;        /* scores further from 0 count as this far */
+    double first, width; /* of the cells */
+    int cells;
+    double (*cell)[4];
+} Places;
 
 typedef struct {
     const double *steps;  /* (series, horizon, levels) */
-    const double *levels; /* rising, equally far apart */
+    const double *levels; /* rising, equally far apart, the lowest as far from 0 as the highest from 1 */
     const int64_t *tenant; /* (series) */
-    const double *own_level, *tenant_level;  /* (count, series), (count, tenants) */
-    const float *own_noise, *tenant_noise; /* (count, series, horizon), (count, tenants, horizon) */
+    const double *own_level, *tenant_level;  /* (draws, series), (draws, tenants) */
+    const float *own_noise, *tenant_noise; /* (draws, series, horizon), (draws, tenants, horizon) */
     double *out; /* (count, series, horizon) */
     Py_ssize_t count, series, tenants, horizon, size;
     double level, memory, share;
-    double lower, upper; /* logarithms of the ratios of the outer two levels, of what is below and above them */
+    Places places;
 } Paths;
 
-/* The value at a level of probability: linear between quantiles, exponential tails beyond them, never below zero. */
-static inline double value_of(const Paths *p, const double *quantiles, double level) {
-    const double tiny = 1e-4, low = p->levels[0], high = p->levels[p->size - 1];
-    const Py_ssize_t last = p->size - 1;
-    double value;
-    if (level < low) {
-        double slope = (quantiles[1] - quantiles[0]) / p->lower;
-        value = slope > 0 ? quantiles[0] - slope * log(low / (level > tiny ? level : tiny)) : quantiles[0];
-    } else if (level > high) {
-        double slope = (quantiles[last] - quantiles[last - 1]) / p->upper, rest = 1 - level;
-        value = slope > 0 ? quantiles[last] + slope * log((1 - high) / (rest > tiny ? rest : tiny)) : quantiles[last];
+static double normal_share(double z) { return 0.5 * erfc(-z / sqrt(2.0)); }
+
+static double normal_density(double z) { return exp(-z * z / 2) / sqrt(2 * 3.14159265358979323846); }
+
+/* The place of a score and its slope there, on the side that `beyond` says where a bend is. */
+static void place_of(const Paths *p, double z, int beyond, double *place, double *slope) {
+    const double low = p->levels[0], width = p->levels[1] - low, share = normal_share(z), density = normal_density(z);
+    if (!beyond) {
+        *place = (share - low) / width;
+        *slope = density / width;
+    } else if (z < 0) {
+        *place = log(share / low) / log(p->levels[1] / low);
+        *slope = density / share / log(p->levels[1] / low);
     } else {
-        double place = (level - low) / (p->levels[1] - low);
-        Py_ssize_t index = (Py_ssize_t)place < last - 1 ? (Py_ssize_t)place : last - 1;
-        double part = place - (double)index;
-        value = quantiles[index] + (part > 1 ? 1 : part) * (quantiles[index + 1] - quantiles[index]);
+        place_of(p, -z, 1, place, slope);
+        *place = (double)(p->size - 1) - *place;
     }
-    return value > 0 ? value : 0;
 }
 
-static void draw(Paths *p) {
+/* The score that a share of less than half lies below, by halving. */
+static double score_of(double share) {
+    double low = -10, high = 0;
+    for (int turn = 0; turn < 200; turn++) {
+        const double middle = (low + high) / 2;
+        if (normal_share(middle) < share) low = middle;
+        else high = middle;
+    }
+    return (low + high) / 2;
+}
+
+static int fill_places(Paths *p) {
+    Places *table = &p->places;
+    const double outer = score_of(p->levels[0]);
+    table->width = -2 * outer / CELLS_INSIDE;
+    table->reach = -score_of(TINY);
+    const int beyond = (int)ceil((outer + table->reach) / table->width);
+    table->cells = CELLS_INSIDE + 2 * beyond;
+    table->first = outer - beyond * table->width;
+    table->cell = malloc(sizeof(double[4]) * (size_t)table->cells);
+    if (table->cell == NULL) return 0;
+    for (int at = 0; at < table->cells; at++) {
+        const int outside = at < beyond || at >= beyond + CELLS_INSIDE;
+        double left, right, rise, fall;
+        place_of(p, table->first + at * table->width, outside, &left, &rise);
+        place_of(p, table->first + (at + 1) * table->width, outside, &right, &fall);
+        rise *= table->width, fall *= table->width;
+        double *c = table->cell[at];
+        c[0] = left, c[1] = rise, c[2] = 3 * (right - left) - 2 * rise - fall, c[3] = 2 * (left - right) + rise + fall;
+    }
+    return 1;
+}
+
+static inline double place_in(const Places *table, double z) {
+    z = z > table->reach ? table->reach : z > -table->reach ? z : -table->reach;
+    const double at = (z - table->first) / table->width;
+    const int cell = at < table->cells ? (int)at : table->cells - 1;
+    const double *c = table->cell[cell], t = at - cell;
+    return c[0] + t * (c[1] + t * (c[2] + t * c[3]));
+}
+
+/* Every second path is drawn with the opposite sign: half the draws, and means and medians that scatter less. */
+static void draw(const Paths *p) {
     const double fresh = sqrt(1 - p->memory * p->memory), kept = sqrt(p->level), rest = sqrt(1 - p->level);
     const double common = sqrt(p->share), own = sqrt(1 - p->share);
-    p->lower = log(p->levels[1] / p->levels[0]);
-    p->upper = log((1 - p->levels[p->size - 2]) / (1 - p->levels[p->size - 1]));
+    const Py_ssize_t last = p->size - 2;
     for (Py_ssize_t row = 0; row < p->series; row++)
         for (Py_ssize_t path = 0; path < p->count; path++) {
-            Py_ssize_t tenant = path * p->tenants + p->tenant[row], at = path * p->series + row;
+            const double sign = path % 2 ? -1 : 1;
+            const Py_ssize_t tenant = path / 2 * p->tenants + p->tenant[row], at = path / 2 * p->series + row;
             const float *noise = p->own_noise + at * p->horizon, *shared = p->tenant_noise + tenant * p->horizon;
-            double level = kept * (common * p->tenant_level[tenant] + own * p->own_level[at]), state = 0;
-            for (Py_ssize_t step = 0; step < p->horizon; step++) {
+            const double level = kept * (common * p->tenant_level[tenant] + own * p->own_level[at]);
+            const double *quantiles = p->steps + row * p->horizon * p->size;
+            double *out = p->out + (path * p->series + row) * p->horizon, state = 0;
+            for (Py_ssize_t step = 0; step < p->horizon; step++, quantiles += p->size) {
                 /* Both parts have the same memory, so their sum is carried on as one. */
-                double now = common * (double)shared[step] + own * (double)noise[step];
+                const double now = common * (double)shared[step] + own * (double)noise[step];
                 state = step ? p->memory * state + fresh * now : now;
-                const double *quantiles = p->steps + (row * p->horizon + step) * p->size;
-                p->out[at * p->horizon + step] = value_of(p, quantiles, normal_share(level + rest * state));
+                const double place = place_in(&p->places, sign * (level + rest * state));
+                Py_ssize_t index = place > 0 ? (Py_ssize_t)place : 0;
+                index = index < last ? index : last;
+                const double value =
+                    quantiles[index] + (place - (double)index) * (quantiles[index + 1] - quantiles[index]);
+                out[step] = value > 0 ? value : 0;
             }
         }
 }
@@ -88,7 +123,7 @@ PyObject *path_values(PyObject *self, PyObject *args) {
     p.size = PyObject_Length(from[1]);
     if (p.size < 2 || p.size > MOST_LEVELS || p.count < 0 || p.series < 0 || p.tenants < 0 || p.horizon < 0)
         return PyErr_Format(PyExc_ValueError, "%zd levels; between 2 and %d are allowed", p.size, MOST_LEVELS);
-    const Py_ssize_t own = p.count * p.series, shared = p.count * p.tenants;
+    const Py_ssize_t draws = (p.count + 1) / 2, own = draws * p.series, shared = draws * p.tenants;
     const Wanted wanted[8] = {{8, p.series * p.horizon * p.size, 0, "steps"},
                               {8, p.size, 0, "levels"},
                               {8, p.series, 0, "tenant"},
@@ -96,17 +131,20 @@ PyObject *path_values(PyObject *self, PyObject *args) {
                               {8, shared, 0, "tenant_level"},
                               {4, own * p.horizon, 0, "own_noise"},
                               {4, shared * p.horizon, 0, "tenant_noise"},
-                              {8, own * p.horizon, 1, "out"}};
+                              {8, p.count * p.series * p.horizon, 1, "out"}};
     if (!hold(from, views, wanted, 8)) return NULL;
     p.steps = views[0].buf, p.levels = views[1].buf, p.tenant = views[2].buf, p.own_level = views[3].buf;
     p.tenant_level = views[4].buf, p.own_noise = views[5].buf, p.tenant_noise = views[6].buf, p.out = views[7].buf;
-    int fits = 1;
+    int fits = p.levels[0] > TINY && p.levels[0] < 0.5, done = 1;
     for (Py_ssize_t row = 0; row < p.series && fits; row++) fits = p.tenant[row] >= 0 && p.tenant[row] < p.tenants;
     if (fits) {
         Py_BEGIN_ALLOW_THREADS
-        draw(&p);
+        done = fill_places(&p);
+        if (done) draw(&p);
+        free(p.places.cell);
         Py_END_ALLOW_THREADS
-    } else PyErr_Format(PyExc_ValueError, "a tenant that is not one of %zd", p.tenants);
+        if (!done) PyErr_NoMemory();
+    } else PyErr_Format(PyExc_ValueError, "a tenant that is not one of %zd, or levels out of reach", p.tenants);
     let_go(views, 8);
-    return fits ? Py_NewRef(Py_None) : NULL;
+    return fits && done ? Py_NewRef(Py_None) : NULL;
 }

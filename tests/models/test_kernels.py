@@ -49,7 +49,7 @@ def test_paths_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     steps = np.sort(random.gamma(1.0, 3.0, (5, 7, len(LEVELS))), axis=2)
     steps[3] = 0.0
-    asked = (steps, Dependence(0.3, 0.6, 0.2), ("b", "a", "b", "c", "a"), 300, 9)
+    asked = (steps, Dependence(0.3, 0.6, 0.2), ("b", "a", "b", "c", "a"), 301, 9)
     compiled = paths.sample_paths(*asked)
     monkeypatch.setattr(paths, "_kernels", None)
     np.testing.assert_allclose(compiled, paths.sample_paths(*asked), rtol=1e-6, atol=1e-9)
