@@ -9,11 +9,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from serving.accounts import spend
+from serving.accounts.billing import longest_window
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
-from serving.dashboard.rendering import View, ViewDependency, moment, render
+from serving.dashboard.period_names import period_before, period_name
+from serving.dashboard.rendering import View, ViewDependency, bill_so_far, render
 from serving.estimating.estimate_service import Question
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.pricing.usage import Period
 
 router = APIRouter(include_in_schema=False)
 POINTS = 40
@@ -30,13 +33,14 @@ def spend_page(view: ViewDependency) -> Response:
     past = _past(view)
     budget = view.platform.budgets.find(view.user)
     values: dict[str, Any] = {
-        "spend_so_far": str(past.costs.totals[-1]) if past.moments_ns else "0",
+        "spend_so_far": str(bill_so_far(view).total),
         "currency": view.plan.currency,
         "past": [
             {"until": iso(at), "amount": str(amount)}
             for at, amount in zip(past.moments_ns, past.costs.totals, strict=True)
         ],
         "budget": str(budget.amount) if budget else None,
+        "before": _before(view),
         "estimate": None,
         "fan": [],
         "other_plans": [],
@@ -54,6 +58,19 @@ def spend_page(view: ViewDependency) -> Response:
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
+
+
+def _before(view: View) -> dict[str, str] | None:
+    """What the period before cost, where there was any usage in it."""
+    period = period_before(view.period)
+    if period.start_ns <= 0 or view.platform.history.totals(*_span(view, period), view.user).is_empty():
+        return None
+    return {"name": period_name(period), "amount": str(bill_so_far(view, period).total)}
+
+
+def _span(view: View, period: Period) -> tuple[int, int, int]:
+    window_s = longest_window(view.platform.settings.windows_s, (period.start_ns, period.end_ns))
+    return window_s, period.start_ns, period.end_ns
 
 
 def question_of(view: View, plans: tuple[str, ...]) -> Question:
@@ -86,11 +103,11 @@ def _other_plans(view: View) -> list[dict[str, str]]:
 
 
 def _past(view: View) -> spend.Growth:
-    lengths = view.platform.settings.windows_s
-    now_ns = view.platform.worker.closed_until_ns(lengths[0]) or time.time_ns()
-    user = str(view.user)
-    conditions = view.platform.commerce.biller.conditions([view.plan], user, view.period)
-    return spend.growth(view.platform.history, lengths, view.plan, user, view.period, now_ns, POINTS, conditions)
+    platform, user = view.platform, str(view.user)
+    now_ns = platform.worker.closed_until_ns(platform.settings.windows_s[0]) or time.time_ns()
+    biller = platform.commerce.biller
+    versions = biller.versions(view.plan.id, user, view.period)
+    return spend.growth(biller, platform.history, versions, user, view.period, now_ns, POINTS)
 
 
 def _fan(view: View, values: dict[str, Any]) -> Fan:
@@ -102,11 +119,10 @@ def _fan(view: View, values: dict[str, Any]) -> Fan:
         marks.append((1.0, values["estimate"]["estimates"][0]["quantiles"]))
         ahead = [(share, {level: float(amount) for level, amount in levels.items()}) for share, levels in marks]
     budget = float(values["budget"]) if values["budget"] else None
-    ends = (moment(iso(start_ns)), moment(iso(end_ns)))
     others = tuple(
         OtherPlan(row["plan"], float(row["spend_so_far"]), float(row["median"])) for row in values["other_plans"]
     )
-    return Fan(points, ahead, view.plan.currency, *ends, budget, others)
+    return Fan(points, ahead, view.plan.currency, start_ns, end_ns, budget, others)
 
 
 def _share(moment_iso: str, start_ns: int, end_ns: int) -> float:
