@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.detectors.severity import BAR, DOUBT, SCALE_BAR, severity
