@@ -38,16 +38,6 @@ def make_engine(name: str) -> Engine:
     return Engine()
 
 
-def block_of(engine: Engine) -> Any:
-    """The compiled form of a metered block, reporting to that engine; None where the engine has none."""
-    if type(engine) is Engine:
-        return None
-    from metercast._engine import Block
-
-    Block.use(engine)
-    return Block
-
-
 engine = make_engine("python" if os.environ.get("METERCAST_DETAIL") == "call" else os.environ.get(ENGINE, "auto"))
 _shipper: Shipper | None = None
 _lock = threading.RLock()  # a signal handler may stop what it interrupts in starting

@@ -1,5 +1,5 @@
 /* The compiled engine as Python sees it: the same contract as metercast/engine.py. */
-#include "engine.h"
+#include "rows.h"
 #include "structmember.h"
 #include <string.h>
 #include <sys/random.h>
@@ -63,9 +63,8 @@ static PyObject *user_in_force(Engine *self, PyObject *user, Execution *parent) 
 
 static Execution *open_below(Engine *self, PyObject *operation, PyObject *user, Execution *parent) {
     Thread *thread = this_thread();
-    Execution *execution = PyObject_New(Execution, &ExecutionType);
+    Execution *execution = execution_new();
     if (execution == NULL) return NULL;
-    memset((char *)execution + sizeof(PyObject), 0, sizeof(Execution) - sizeof(PyObject));
     execution->id = ++self->number;
     execution->parent_id = parent ? parent->id : 0;
     execution->operation = Py_NewRef(operation);
@@ -401,14 +400,21 @@ PyTypeObject EngineType = {
     .tp_methods = engine_methods,
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "metercast._engine", .m_doc = "The compiled engine.", .m_size = -1};
+static PyMethodDef functions[] = {
+    {"pack_columns", metercast_pack_columns, METH_O, "pack_columns(rows) -> (names, columns, bytes) of a batch"},
+    {"json_events", metercast_json_events, METH_VARARGS, "json_events(rows, names_of, quote) -> the events of a batch"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "metercast._engine",
+                                    .m_doc = "The compiled engine.", .m_size = -1, .m_methods = functions};
 
 static int add_types(PyObject *made) {
     static const struct {
         const char *name;
         PyTypeObject *type;
-    } types[] = {{"Engine", &EngineType}, {"Execution", &ExecutionType}, {"Block", &BlockType}, {"Step", &StepType}};
+    } types[] = {{"Engine", &EngineType}, {"Execution", &ExecutionType}, {"Block", &BlockType}, {"Step", &StepType},
+                 {"Hook", &HookType}, {"Request", &RequestType}, {"Row", &RowType}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (PyType_Ready(types[i].type) < 0) return -1;
         if (PyModule_AddObjectRef(made, types[i].name, (PyObject *)types[i].type) < 0) return -1;

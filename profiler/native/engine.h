@@ -93,6 +93,8 @@ typedef struct Execution {
 } Execution;
 
 extern PyTypeObject ExecutionType;
+Execution *execution_new(void); /* all fields empty */
+void execution_name(Execution *execution, PyObject *operation);
 int execution_or_none(PyObject *value, Execution **execution);
 
 /* Threads ---------------------------------------------------------------------------------------------------------- */
@@ -151,7 +153,7 @@ typedef struct {
     long long tick, number;
 } Engine;
 
-extern PyTypeObject EngineType, BlockType, StepType;
+extern PyTypeObject EngineType, BlockType, StepType, HookType, RequestType;
 
 /* charging.c: all but the first need the GIL. */
 

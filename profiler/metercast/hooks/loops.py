@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from metercast.native import compiled
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,14 +16,8 @@ if TYPE_CHECKING:
 def install(events: ModuleType, engine: Engine) -> None:
     """Replace `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
     run = events.Handle._run
-    try:
-        from metercast._engine import Engine as CompiledEngine
-        from metercast._engine import Step
-
-        is_compiled = isinstance(engine, CompiledEngine)
-    except ImportError:
-        is_compiled = False
-    events.Handle._run = Step(engine, run, _reporter(events)) if is_compiled else _step(engine, run)
+    native = compiled(engine, "Step")
+    events.Handle._run = _step(engine, run) if native is None else native(engine, run, _reporter(events))
 
 
 def _step(engine: Engine, run: Callable[[Any], None]) -> Callable[[Any], None]:

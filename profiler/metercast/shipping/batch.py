@@ -13,6 +13,8 @@ from functools import lru_cache
 
 from metercast import clock
 from metercast.event import MICRO_OPERATION_TYPES
+from metercast.native import compiled
+from metercast.runtime import engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     Row = tuple[int, str, str, int, str, int, int, int, int, float, float, int, int, str]
 
 PER_EXECUTION, PER_CALL = "execution", "call"
+_compiled_events = compiled(engine, "json_events")
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -140,7 +143,14 @@ def _names(user: str, operation: str, code: int, meter: str) -> tuple[str, str]:
 
 
 def encode(producer: str, epoch: int, sequence: int, rows: list[Row]) -> bytes:
-    """A batch as JSON, packed; text is put together directly, which costs a third of `json.dumps`."""
+    """A batch as JSON, packed."""
+    head = f'{{"producer":{json.dumps(producer)},"epoch":{epoch},"sequence":{sequence},"events":['
+    events = json_events(rows) if _compiled_events is None else _compiled_events(rows, _names, _quoted)
+    return compress(b"".join((head.encode(), events, b"]}")))
+
+
+def json_events(rows: list[Row]) -> bytes:
+    """The events of a batch; text is put together directly, which costs a third of `json.dumps`."""
     events = []
     for time_ns, user, operation, code, meter, cycles, memory, network, disk, ms, units, number, parent, source in rows:
         head, tail = _names(user, operation, code, meter)
@@ -149,8 +159,7 @@ def encode(producer: str, epoch: int, sequence: int, rows: list[Row]) -> bytes:
             f'"diskBytes":{disk},"executionTimeMs":{ms!r}{tail}{number},"parentExecutionID":{parent},'
             f'"units":{units!r},"source":{_quoted(source)}}}'
         )
-    text = f'{{"producer":{json.dumps(producer)},"epoch":{epoch},"sequence":{sequence},"events":[{",".join(events)}]}}'
-    return compress(text.encode())
+    return ",".join(events).encode()
 
 
 def compress(body: bytes) -> bytes:

@@ -7,6 +7,7 @@ import sys
 import time
 
 from metercast.ledger import Ledger
+from metercast.native import is_compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Status:
             "started_s": self._started_s,
             "now_s": now_s,
             "since_s": since_s,
-            "engine": "compiled" if type(engine).__module__.endswith("_engine") else "python",
+            "engine": "compiled" if is_compiled(engine) else "python",
             "is_on": bool(engine.is_on),
             "detail": "totals" if engine.sums_up else "records",
             "to": shipper.settings.to,
