@@ -20,7 +20,7 @@ from metercast.totals import EXECUTIONS
 
 __all__ = ["CODE", "CONTRACT", "Engine"]
 
-CONTRACT = 2
+CONTRACT = 3
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
 
 CUSTOM = CODE["CUSTOM"]

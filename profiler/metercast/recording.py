@@ -27,6 +27,7 @@ class Recording:
         self.sums_up = False  # keep totals only, no records
         self.dropped = 0
         self._records: list[Record] = []
+        self._taken = 0
         self._attributed_of_ended_ns = 0
         self._calls_of_ended = 0
         self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
@@ -39,6 +40,11 @@ class Recording:
         self._attributed_of_ended_ns = self._calls_of_ended = 0
         self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
 
+    def recorded(self) -> int:
+        """Records so far, kept one by one or in totals."""
+        summed = sum(total[0] for state in list(self.states) for total in list(state.totals.totals.values()))
+        return self._taken + len(self._records) + int(summed)
+
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -47,6 +53,7 @@ class Recording:
         """Remove and return at most ``limit`` of the oldest records; appending threads go on meanwhile."""
         taken = self._records[:limit]
         del self._records[: len(taken)]
+        self._taken += len(taken)
         return taken
 
     def take_totals(self) -> list[tuple[Key, list[float]]]:

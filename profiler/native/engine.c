@@ -5,7 +5,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define CONTRACT 2 /* of metercast/engine.py */
+#define CONTRACT 3 /* of metercast/engine.py */
 
 PyObject *metercast_empty_text, *metercast_executions_text;
 static int64_t usual_short_ns;
@@ -160,8 +160,8 @@ static PyObject *engine_resume(Engine *self, PyObject *value) {
 /* Calls -------------------------------------------------------------------------------------------------------------- */
 
 static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "after_call(code, started_ns, *, memory, network, disk)");
+    if (count < 2 || count > 5) {
+        PyErr_SetString(PyExc_TypeError, "after_call(code, started_ns, memory=0, network=0, disk=0)");
         return NULL;
     }
     Thread *thread = this_thread();
@@ -169,6 +169,7 @@ static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize
     if (execution == NULL || thread->is_muted || !self->ring.is_on) Py_RETURN_NONE;
     int code = (int)PyLong_AsLong(args[0]);
     int64_t started_ns = PyLong_AsLongLong(args[1]), sizes[3] = {0, 0, 0};
+    for (Py_ssize_t i = 2; i < count; i++) sizes[i - 2] = PyLong_AsLongLong(args[i]);
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
         Py_UCS4 letter = PyUnicode_READ_CHAR(PyTuple_GET_ITEM(names, i), 0);
         sizes[letter == 'm' ? 0 : letter == 'n' ? 1 : 2] = PyLong_AsLongLong(args[count + i]);
@@ -253,6 +254,10 @@ static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignor
 static PyObject *engine_pending(Engine *self, PyObject *Py_UNUSED(ignored)) {
     collect(self);
     return PyLong_FromSsize_t(self->ring.count);
+}
+
+static PyObject *engine_recorded(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    return PyLong_FromLongLong(self->ring.recorded);
 }
 
 static PyObject *engine_take(Engine *self, PyObject *value) {
@@ -377,6 +382,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(count_into, METH_O),
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
+    METHOD(recorded, METH_NOARGS),
     METHOD(take, METH_O),
     METHOD(take_rows, METH_VARARGS),
     METHOD(take_totals, METH_NOARGS),

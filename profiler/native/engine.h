@@ -47,7 +47,7 @@ typedef struct {
     Py_ssize_t capacity, allocated, first, count;
     Total *totals; /* hash table with open addressing; records == 0: the place is free */
     Py_ssize_t places, used;
-    long long dropped;
+    long long dropped, recorded;
     Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
     char is_on, sums_up;
 } Ring;

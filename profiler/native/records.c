@@ -118,6 +118,7 @@ void ring_free(Ring *ring) {
 
 void ring_append(Ring *ring, Execution *execution, PyObject *meter, Record record) {
     if (!ring->is_on) return;
+    ring->recorded++;
     if (ring->counted_in.buf) ++*(uint64_t *)ring->counted_in.buf;
     name_execution(&ring->names, execution);
     record.operation = execution->operation_name;

@@ -30,6 +30,10 @@ class Status:
         self._since_s = 0.0
         self._asked_s = 0.0
 
+    def is_watched(self) -> bool:
+        """Whether somebody has asked lately."""
+        return self._ledger is not None and time.monotonic() - self._asked_s <= _WATCHED_S
+
     def add(self, rows: list[Row]) -> None:
         """Add rows on their way to the server."""
         if self._ledger is not None:
