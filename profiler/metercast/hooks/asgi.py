@@ -97,12 +97,19 @@ def _name_by_route(route: Any, engine: Engine) -> None:
         route.handle = native(engine, handle, route_of_path)
         return
 
+    names: dict[tuple[str, str], str] = {}  # of requests without a root path, by method and route
+
     @functools.wraps(handle)
     def handling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         method, execution = scope.get(_MARK), current.get()
         if method is not None and execution is not None and not execution.is_root:
-            above = scope.get("root_path", "")
-            execution.operation = f"{method} {route_of_path(above) if above else ''}{self.path}"
+            above, path = scope.get("root_path"), self.path
+            name = None if above else names.get((method, path))
+            if name is None:
+                name = f"{method} {route_of_path(above) if above else ''}{path}"
+                if not above:
+                    names[method, path] = name
+            execution.operation = name
         return handle(self, scope, receive, send)
 
     route.handle = handling
