@@ -6,7 +6,19 @@ from setuptools import Extension, setup
 
 FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
-SOURCES = ("engine", "execution", "blocks", "asgi", "charging", "records", "rows", "clock", "got", "stdio")
+SOURCES = (
+    "engine",
+    "execution",
+    "blocks",
+    "asgi",
+    "allocations",
+    "charging",
+    "records",
+    "rows",
+    "clock",
+    "got",
+    "stdio",
+)
 
 setup(
     ext_modules=[

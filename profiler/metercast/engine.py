@@ -226,6 +226,13 @@ class Engine(Charging):
         """Record nothing of this thread, ever."""
         self.state_of_thread().is_muted = True
 
+    def count_allocations(self) -> bool:
+        """Count the bytes that operations allocate; this engine cannot."""
+        return False
+
+    def count_numpy(self, table: object) -> None:
+        """Count what NumPy allocates for arrays, given the capsule of its C interface; this engine cannot."""
+
     def intercept(self) -> bool:
         """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""
         return False

@@ -50,7 +50,7 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
     Does nothing when METERCAST_OFF is set or metering has started already.
     """
     global _shipper  # noqa: PLW0603 -- one engine a process, hence one shipper
-    from metercast.hooks import install
+    from metercast.hooks import count_allocations, install
     from metercast.settings import Settings
     from metercast.shipping.shipper import Shipper
 
@@ -66,6 +66,8 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
             engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
+        if settings.allocations:
+            count_allocations(engine)
         _shipper = Shipper(engine, settings)
         _shipper.start()
         _register_ends()

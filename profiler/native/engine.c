@@ -297,6 +297,16 @@ static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(i
     return PyBool_FromLong(metercast_intercept());
 }
 
+static PyObject *engine_count_allocations(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
+    metercast_count_allocations();
+    Py_RETURN_TRUE;
+}
+
+static PyObject *engine_count_numpy(Engine *Py_UNUSED(self), PyObject *table) {
+    if (metercast_count_numpy(table) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
 /* Properties --------------------------------------------------------------------------------------------------------- */
 
 static PyObject *get_is_on(Engine *self, void *Py_UNUSED(closure)) { return PyBool_FromLong(self->ring.is_on); }
@@ -390,6 +400,8 @@ static PyMethodDef engine_methods[] = {
     METHOD(attributed_ns, METH_NOARGS),
     METHOD(moved, METH_NOARGS),
     METHOD(intercept, METH_NOARGS),
+    METHOD(count_allocations, METH_NOARGS),
+    METHOD(count_numpy, METH_O),
     {NULL, NULL, 0, NULL},
 };
 

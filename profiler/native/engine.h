@@ -118,6 +118,8 @@ typedef struct Thread {
     int64_t attributed_ns; /* CPU ever charged to an execution */
     int64_t moved[2];      /* bytes read, written for operations by calls that the kernel counts in /proc/PID/io */
     int is_busy, is_muted;
+    int64_t allocated;      /* bytes ever, where they are counted; written by the thread alone and without the lock */
+    int64_t allocated_mark; /* those of them that are charged */
 } Thread;
 
 extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
@@ -180,6 +182,10 @@ Execution *current_execution(Engine *engine); /* borrowed from the context, or N
 Execution *engine_enter(Engine *engine, PyObject *operation, PyObject *user); /* open and make current */
 void engine_leave(Engine *engine, Execution *execution);                      /* close and make the outer one current */
 extern PyObject *metercast_empty_text, *metercast_executions_text;
+
+/* allocations.c */
+void metercast_count_allocations(void);
+int metercast_count_numpy(PyObject *table); /* -1: an error is set */
 
 /* got.c */
 int metercast_intercept(void);

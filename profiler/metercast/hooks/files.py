@@ -60,9 +60,9 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
         if kind is None:
             kind = raw._metercast_kind = kind_of(raw.fileno())
         if kind is _DISK:
-            after(kind[is_write], started_ns, 0, 0, size)
+            after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
         else:
-            after(kind[is_write], started_ns, **{kind[2]: size})
+            after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
 
     class FileIO(base):  # type: ignore[misc]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
