@@ -81,7 +81,7 @@ class Engine(Charging):
         self._settle(state)
         execution.is_open = False
         charge = execution.charge
-        if charge is not None and self.sums_up and self.is_on:
+        if charge is not None and self.sums_up and self.is_on and self._counted_in is None:
             state.totals.add_run(charge)
         else:
             cpu_ns = 0

@@ -270,9 +270,10 @@ static PyObject *engine_take_rows(Engine *self, PyObject *args) {
     Py_ssize_t limit;
     long long offset_ns, hz;
     PyObject *source;
-    if (!PyArg_ParseTuple(args, "nLLU", &limit, &offset_ns, &hz, &source)) return NULL;
+    int folds = 1;
+    if (!PyArg_ParseTuple(args, "nLLU|p", &limit, &offset_ns, &hz, &source, &folds)) return NULL;
     int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
-    return ring_take_rows(&self->ring, limit, shift_ns, hz, source);
+    return ring_take_rows(&self->ring, limit, shift_ns, hz, source, folds);
 }
 
 static PyObject *engine_take_totals(Engine *self, PyObject *Py_UNUSED(ignored)) {

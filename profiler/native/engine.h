@@ -59,8 +59,8 @@ void ring_free(Ring *ring);
 /* Keep a record of the execution's; the names and numbers are filled in here. */
 void ring_append(Ring *ring, struct Execution *execution, PyObject *meter, Record record);
 PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns);
-/* (records taken, rows as metercast/shipping/batch.py has them): records of one run, type and meter add up to one. */
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source);
+/* (records taken, rows as metercast/shipping/batch.py has them); `folds`: those of one run, type and meter add up to one. */
+PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds);
 PyObject *ring_take_totals(Ring *ring);
 int ring_types_ready(void);
 

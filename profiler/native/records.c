@@ -261,14 +261,14 @@ static PyObject *row_of(const Record *record, PyObject **texts, int64_t shift_ns
     return (PyObject *)row;
 }
 
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source) {
+PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds) {
     Py_ssize_t size = limit < ring->count ? limit : ring->count, count = 0;
     Record *records = size > 0 ? malloc(sizeof(Record) * (size_t)size) : NULL;
     if (size > 0 && records == NULL) return PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < size; i++) {
         Py_ssize_t place = ring->first + i;
         const Record *record = &ring->records[place >= ring->allocated ? place - ring->allocated : place];
-        if (!fold(records, count, record)) records[count++] = *record;
+        if (!folds || !fold(records, count, record)) records[count++] = *record;
     }
     PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; list && i < count; i++) {

@@ -2,7 +2,8 @@
 
 A row is a tuple (timestamp in Unix ns, user, operation, type code, meter, CPU cycles, memory, network and disk bytes,
 duration in ms, units, execution number, parent's number, source). With detail "execution" the records of one execution,
-type and meter in one round become one row: sums stay exact, and a loop of a thousand writes costs one event.
+type and meter in one round become one row: sums stay exact, and a loop of a thousand writes costs one event. With a
+journal, which counts records, each record is a row.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ GZIP_MAGIC = b"\x1f\x8b"
 class Converter:
     """Turns records into rows; CPU time becomes cycles at the nominal frequency."""
 
-    __slots__ = ("detail", "hz", "source")
+    __slots__ = ("detail", "folds", "hz", "source")
 
-    def __init__(self, detail: str = PER_EXECUTION, source: str = clock.SOURCE_THREAD_CLOCK) -> None:
+    def __init__(
+        self, detail: str = PER_EXECUTION, source: str = clock.SOURCE_THREAD_CLOCK, folds: bool = True
+    ) -> None:
         self.hz = clock.nominal_hz()
         self.detail = detail
+        self.folds = folds and detail == PER_EXECUTION
         self.source = source
 
     def cycles(self, cpu_ns: float) -> int:
@@ -46,15 +50,16 @@ class Converter:
 
     def take(self, engine: Engine, limit: int) -> tuple[int, list[Row]]:
         """Take records off the engine; (how many, their rows). The compiled engine makes rows itself."""
-        if self.detail == PER_EXECUTION and hasattr(engine, "take_rows"):
-            taken: tuple[int, list[Row]] = engine.take_rows(limit, clock.epoch_offset_ns(), self.hz, self.source)
+        if hasattr(engine, "take_rows"):
+            offset_ns = clock.epoch_offset_ns()
+            taken: tuple[int, list[Row]] = engine.take_rows(limit, offset_ns, self.hz, self.source, self.folds)
             return taken
         records = engine.take(limit)
         return len(records), self.rows(records)
 
     def rows(self, records: list[Record]) -> list[Row]:
         """The rows of some records, times moved from the elapsed clock to Unix time."""
-        if self.detail == PER_EXECUTION:
+        if self.folds:
             records = _fold(records)
         offset_ns, hz, source = clock.epoch_offset_ns(), self.hz, self.source
         return [

@@ -13,7 +13,7 @@ from metercast.shipping.control import Control, control_directory
 from metercast.shipping.delivery import ServerDelivery
 from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
-from metercast.shipping.journal import Journal, count_records, of_killed_processes
+from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
@@ -51,7 +51,7 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
-        self.converter = Converter(self.settings.detail)
+        self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
         self.delivery = _delivery(self.settings)
@@ -100,7 +100,7 @@ class Shipper:
     def forget_journal(self) -> None:
         """In a forked child, first of all: what it records is not its parent's."""
         if self._journal is not None:
-            count_records(self.engine, None)
+            self.engine.count_into(None)
 
     def _open_journal(self) -> None:
         delivery = self.delivery
@@ -108,7 +108,7 @@ class Shipper:
             return
         directory = delivery.spool.directory
         self._journal = delivery.journal = Journal(directory, delivery.producer)
-        count_records(self.engine, self._journal.recorded)
+        self.engine.count_into(self._journal.recorded)
         self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:
@@ -212,7 +212,7 @@ class Shipper:
             self.delivery.close()
             self.lost.add(self.delivery.lost)
         if self._journal is not None:
-            count_records(self.engine, None)
+            self.engine.count_into(None)
             self._journal.close()
 
     def _round(self) -> None:
