@@ -80,21 +80,29 @@ class RequestFrame:
             spent_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self._requests.note(scope["method"], route, exchange.status, spent_s)
-            if _logger.isEnabledFor(logging.INFO):
-                _log(scope, exchange, spent_s)
+            principal = scope.get("state", {}).get("principal")
+            key_id = principal.key_id if principal is not None else None
+            log_request(exchange.request_id, scope["method"], scope["path"], exchange.status, spent_s, key_id)
 
 
-def _log(scope: Scope, exchange: _Exchange, spent_s: float) -> None:
-    principal = scope.get("state", {}).get("principal")
+def log_request(request_id: str, method: str, path: str, status: int, spent_s: float, key_id: str | None) -> None:
+    """One line a request, where the operator asked for them."""
+    if not _logger.isEnabledFor(logging.INFO):
+        return
     entry = {
-        "request_id": exchange.request_id,
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": exchange.status,
+        "request_id": request_id,
+        "method": method,
+        "path": path,
+        "status": status,
         "duration_ms": round(spent_s * 1_000, 3),
-        "key_id": principal.key_id if principal is not None else None,
+        "key_id": key_id,
     }
     _logger.info("request", extra=entry)
+
+
+def request_id(given: str) -> str:
+    """The sender's own id of a request where it is plain, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 class _Exchange:
@@ -103,8 +111,7 @@ class _Exchange:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
         self._asked = dict(scope["headers"])
-        given = self._asked.get(b"x-request-id", b"").decode("latin-1")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.request_id = request_id(self._asked.get(b"x-request-id", b"").decode("latin-1"))
         self.status = 500
         self._held: Message | None = None
 

@@ -36,6 +36,7 @@ def main(argv: list[str]) -> int:
         return 2
     configure(settings.log_level)
     from serving.api.app import create_app
+    from serving.api.events_protocol import protocol_of
 
     try:
         app = create_app(settings)
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
     )
     config = uvicorn.Config(
         app,
+        http=protocol_of(app),
         log_config=None,
         timeout_graceful_shutdown=3,
         access_log=False,
