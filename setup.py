@@ -8,6 +8,12 @@ FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.pl
 
 setup(
     ext_modules=[
-        Extension("features._columns", ["features/native/columns.c"], extra_compile_args=FLAGS, optional=True),
+        Extension(
+            "features._columns",
+            [f"features/native/{name}.c" for name in ("module", "arrow", "json_events", "check_rows")],
+            depends=["features/native/arrow.h"],
+            extra_compile_args=FLAGS,
+            optional=True,
+        ),
     ]
 )
