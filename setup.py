@@ -10,7 +10,7 @@ setup(
     ext_modules=[
         Extension(
             "features._columns",
-            [f"features/native/{name}.c" for name in ("module", "arrow", "json_events", "check_rows")],
+            [f"features/native/{name}.c" for name in ("module", "arrow", "json_events", "check_rows", "narrow")],
             depends=["features/native/arrow.h"],
             extra_compile_args=FLAGS,
             optional=True,

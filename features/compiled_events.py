@@ -16,10 +16,10 @@ from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NAMES_WITHOUT_BAR, NEWEST_S, OLDEST_S
 
 if TYPE_CHECKING:
-    from features._columns import Exported, Rules, Table
+    from features._columns import Exported, Table
 
 try:
-    from features._columns import check_rows, decode_json
+    from features._columns import check_rows, decode_json, make_rules, narrow
 except ImportError:
     IS_COMPILED = False
 else:
@@ -39,6 +39,12 @@ _ARROW_TABLE: Table = tuple(
     (column, kind, False, required)
     for (_, column, _), (_, kind, _, required) in zip(_COLUMNS, _JSON_TABLE, strict=True)
 )
+if IS_COMPILED:
+    _JSON_RULES, _ARROW_RULES = (
+        make_rules(table, LONGEST_NAME, MICRO_OPERATION_TYPES) for table in (_JSON_TABLE, _ARROW_TABLE)
+    )
+_EVER_S = 9.2e9
+"""Beyond all times that fit into 64 bits of nanoseconds."""
 _SPACE = b" \t\r\n"
 _HEAD = re.compile(  # S stands for space
     rb'S\{S"producer"S:S"([^"\\\x00-\x1f]{1,512})"S,S"epoch"S:SCOUNTS,S"sequence"S:SCOUNTS,S"events"S:'.replace(
@@ -70,8 +76,26 @@ def batch_from_rows(rows: pa.RecordBatch, key: Key, now_s: float, most_bytes: in
         return None
     rows.validate()  # buffers are as long as they say; what they hold is looked at below
     schema, array = rows.__arrow_c_array__()
-    found = check_rows(schema, array, _rules(_ARROW_TABLE, now_s), key, most_bytes)
+    found = check_rows(schema, array, _ARROW_RULES, _timed(key, now_s), most_bytes)
     return None if found is None else Batch(*key, _imported(found))
+
+
+def narrow_rows(rows: pa.RecordBatch) -> pa.RecordBatch | None:
+    """Rows of `ARROW_SCHEMA` as `features.stored_form` keeps them, or None where their arrays are not plain."""
+    _, array = rows.__arrow_c_array__()
+    found = narrow(array, _ARROW_RULES)
+    if found is None:
+        return None
+    schema, (array, _) = found
+    return pa.RecordBatch._import_from_c_capsule(schema, array)
+
+
+def wide_rows(rows: pa.RecordBatch, key: Key) -> pa.RecordBatch | None:
+    """What `narrow_rows` was given, or None where a value of it is out of the ordinary."""
+    rows.validate()
+    schema, array = rows.__arrow_c_array__()
+    found = check_rows(schema, array, _ARROW_RULES, (*key, -_EVER_S, _EVER_S), 1 << 40)
+    return None if found is None else _imported(found)
 
 
 def _is_text(body: bytes) -> bool:
@@ -88,14 +112,14 @@ def _is_text(body: bytes) -> bool:
 
 
 def _batch(body: bytes, start: int, tail: bytes, key: Key, now_s: float) -> Batch | None:
-    found = decode_json(body, start, _rules(_JSON_TABLE, now_s), key)
+    found = decode_json(body, start, _JSON_RULES, _timed(key, now_s))
     if found is None or body[found[0] :].strip(_SPACE) != tail:
         return None
     return Batch(*key, _imported(found[1]))
 
 
-def _rules(table: Table, now_s: float) -> Rules:
-    return table, LONGEST_NAME, MICRO_OPERATION_TYPES, now_s - OLDEST_S, now_s + NEWEST_S
+def _timed(key: Key, now_s: float) -> tuple[str, int, int, float, float]:
+    return *key, now_s - OLDEST_S, now_s + NEWEST_S
 
 
 def _imported(exported: Exported) -> pa.RecordBatch:

@@ -7,7 +7,9 @@
 struct Batch {
     struct ArrowArray top, held, columns[MOST_FIELDS], *children[MOST_FIELDS];
     const void *top_buffer[1], *buffers[MOST_FIELDS][3];
-    void *owned[2 * MOST_FIELDS];
+    struct ArrowArray values[MOST_FIELDS];
+    const void *value_buffers[MOST_FIELDS][3];
+    void *owned[3 * MOST_FIELDS];
     int owned_count, columns_count;
 };
 
@@ -57,6 +59,19 @@ int add_text(Batch *batch, int32_t *offsets, void *bytes) {
     return 1;
 }
 
+int add_dictionary(Batch *batch, void *indices, int64_t count, int32_t *offsets, void *bytes) {
+    int place = batch->columns_count;
+    if (offsets != NULL) batch->owned[batch->owned_count++] = offsets;
+    if (bytes != NULL) batch->owned[batch->owned_count++] = bytes;
+    if (!add_numbers(batch, indices) || offsets == NULL || bytes == NULL) return 0;
+    batch->value_buffers[place][1] = offsets;
+    batch->value_buffers[place][2] = bytes;
+    batch->values[place] = (struct ArrowArray){.length = count, .n_buffers = 3, .buffers = batch->value_buffers[place],
+                                               .release = release_column};
+    batch->columns[place].dictionary = &batch->values[place];
+    return 1;
+}
+
 static int64_t *repeated(int64_t value, int64_t rows) {
     int64_t *numbers = malloc((size_t)(rows ? rows : 1) * sizeof *numbers);
     for (int64_t row = 0; numbers != NULL && row < rows; row++) numbers[row] = value;
@@ -102,6 +117,16 @@ PyObject *export_batch(Batch *batch) {
     return Py_BuildValue("NK", capsule, (unsigned long long)(uintptr_t)array);
 }
 
+/* "name": as words, so that a member is recognised at once. */
+static void write_token(Field *field) {
+    char token[TOKEN_WORDS * 8] = "\"", mask[TOKEN_WORDS * 8] = {0};
+    memcpy(token + 1, field->name, (size_t)field->length);
+    memcpy(token + 1 + field->length, "\":", 2);
+    memset(mask, 0xff, (size_t)field->length + 3);
+    memcpy(field->token, token, sizeof token);
+    memcpy(field->mask, mask, sizeof mask);
+}
+
 static int read_table(PyObject *table, Rules *rules) {
     Py_ssize_t count = PyTuple_Size(table);
     if (count < 0 || count >= MOST_FIELDS - 3) {
@@ -115,12 +140,13 @@ static int read_table(PyObject *table, Rules *rules) {
         if (!PyArg_ParseTuple(PyTuple_GET_ITEM(table, i), "s#Cpp", &name, &field->length, &kind, &field->nested,
                               &field->required))
             return 0;
-        if (field->length >= LONGEST_KEY - 2) {
+        if (field->length > TOKEN_WORDS * 8 - 3) {
             PyErr_SetString(PyExc_ValueError, "a field's name is too long");
             return 0;
         }
         memcpy(field->name, name, (size_t)field->length);
         field->kind = (char)kind;
+        write_token(field);
     }
     rules->count = (int)count;
     return 1;
@@ -140,17 +166,36 @@ static int read_allowed(PyObject *allowed, Rules *rules) {
     return 1;
 }
 
-int read_rules(PyObject *given, Rules *rules) {
+static void drop_rules(PyObject *capsule) {
+    Rules *rules = PyCapsule_GetPointer(capsule, RULES);
+    Py_XDECREF(rules->kept);
+    free(rules);
+}
+
+PyObject *make_rules(PyObject *self, PyObject *args) {
     PyObject *table, *allowed;
-    memset(rules, 0, sizeof *rules);
-    return PyArg_ParseTuple(given, "O!nO!dd", &PyTuple_Type, &table, &rules->longest, &PyTuple_Type, &allowed,
-                            &rules->oldest_s, &rules->newest_s) &&
-           read_table(table, rules) && read_allowed(allowed, rules);
+    Rules *rules = calloc(1, sizeof *rules);
+    (void)self;
+    if (rules == NULL) return PyErr_NoMemory();
+    if (!PyArg_ParseTuple(args, "O!nO!", &PyTuple_Type, &table, &rules->longest, &PyTuple_Type, &allowed) ||
+        !read_table(table, rules) || !read_allowed(allowed, rules)) {
+        free(rules);
+        return NULL;
+    }
+    rules->kept = Py_NewRef(allowed); /* whose texts are pointed at */
+    PyObject *capsule = PyCapsule_New(rules, RULES, drop_rules);
+    if (capsule == NULL) {
+        Py_DECREF(allowed);
+        free(rules);
+    }
+    return capsule;
 }
 
 int read_key(PyObject *given, Key *key) {
     long long epoch, sequence;
-    if (!PyArg_ParseTuple(given, "s#LL", &key->producer, &key->producer_length, &epoch, &sequence)) return 0;
+    if (!PyArg_ParseTuple(given, "s#LLdd", &key->producer, &key->producer_length, &epoch, &sequence, &key->oldest_s,
+                          &key->newest_s))
+        return 0;
     key->epoch = epoch;
     key->sequence = sequence;
     return 1;

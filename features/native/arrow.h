@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 #define MOST_FIELDS 32
-#define LONGEST_KEY 32
+#define TOKEN_WORDS 4
 #define MOST_ALLOWED 64
+#define SLACK 16 /* bytes that may be written beyond a short text, so that it is copied in words */
 
 struct ArrowSchema { /* the interface's own names */
     const char *format, *name, *metadata;
@@ -35,8 +36,9 @@ enum kind { TIME = 't', TEXT = 's', NAME = 'n', ENUM = 'e', COUNT = 'c', AMOUNT 
 static inline int is_text(int kind) { return kind == TEXT || kind == NAME || kind == ENUM; }
 
 typedef struct {
-    char name[LONGEST_KEY];
+    char name[TOKEN_WORDS * 8];
     Py_ssize_t length;
+    uint64_t token[TOKEN_WORDS], mask[TOKEN_WORDS]; /* "name": as words */
     char kind;
     int nested; /* stands inside resourceUsage */
     int required;
@@ -47,23 +49,24 @@ typedef struct {
     Field fields[MOST_FIELDS];
     int count;
     Py_ssize_t longest; /* bytes of a text */
-    double oldest_s, newest_s;
+    PyObject *kept;
     const char *allowed[MOST_ALLOWED]; /* the values of an ENUM */
     Py_ssize_t allowed_lengths[MOST_ALLOWED];
     int allowed_count;
 } Rules;
 
-/* The key of a batch, the same in each row. */
+/* The key of a batch, the same in each row, and the times between which its events must be. */
 typedef struct {
     const char *producer;
     Py_ssize_t producer_length;
     int64_t epoch, sequence;
+    double oldest_s, newest_s;
 } Key;
 
 typedef struct Batch Batch;
 
-/* From Python: (table, longest, allowed, oldest_s, newest_s), a table of (name, kind, is_nested, is_required). */
-int read_rules(PyObject *given, Rules *rules);
+#define RULES "metercast_rules"
+
 int read_key(PyObject *given, Key *key);
 int is_allowed(const Rules *rules, const uint8_t *text, Py_ssize_t length, int *guess);
 
@@ -72,6 +75,7 @@ Batch *new_batch(int64_t rows, int columns);
 int add_numbers(Batch *batch, void *numbers);
 int add_text(Batch *batch, int32_t *offsets, void *bytes);
 int add_key(Batch *batch, const Key *key);
+int add_dictionary(Batch *batch, void *indices, int64_t count, int32_t *offsets, void *bytes);
 /* A column of somebody else's, who is held by `hold`. */
 void add_foreign(Batch *batch, const void *first, const void *second);
 void hold(Batch *batch, struct ArrowArray *held);
@@ -80,6 +84,8 @@ void drop_batch(Batch *batch);
 /* (capsule, address) for pyarrow, which takes the batch from the address while the capsule lives; drops on failure. */
 PyObject *export_batch(Batch *batch);
 
+PyObject *make_rules(PyObject *self, PyObject *args);
 PyObject *decode_json(PyObject *self, PyObject *args);
 PyObject *check_rows(PyObject *self, PyObject *args);
+PyObject *narrow(PyObject *self, PyObject *args);
 #endif

@@ -114,10 +114,12 @@ static int write_out(Check *c, const Texts *texts, const int32_t *indices) {
     c->bytes_left -= size;
     if (c->bytes_left < 0 || size > INT32_MAX) return 0;
     int32_t *offsets = malloc((size_t)(c->rows + 1) * sizeof *offsets), end = 0;
-    uint8_t *bytes = malloc((size_t)size + 1);
+    int32_t last = texts->offsets[texts->count] - SLACK;
+    uint8_t *bytes = malloc((size_t)size + SLACK);
     for (int64_t row = 0; offsets != NULL && bytes != NULL && row < c->rows; row++) {
         int32_t first = texts->offsets[indices[row]], length = texts->offsets[indices[row] + 1] - first;
-        memcpy(bytes + end, texts->bytes + first, (size_t)length);
+        if (length <= SLACK && first <= last) memcpy(bytes + end, texts->bytes + first, SLACK);
+        else memcpy(bytes + end, texts->bytes + first, (size_t)length);
         offsets[row] = end;
         end += length;
     }
@@ -148,14 +150,44 @@ static int numbers_are_good(const Check *c, int kind, const void *given) {
     return !odd;
 }
 
+/* Numbers of another width, in 64 bits. */
+static int64_t *widened(const char *format, const void *given, int64_t rows) {
+    int64_t *numbers = malloc((size_t)rows * sizeof *numbers);
+#define WIDEN(letter, type) \
+    case letter:            \
+        for (int64_t row = 0; numbers != NULL && row < rows; row++) numbers[row] = ((const type *)given)[row]; \
+        break;
+    switch (format[1] == 0 ? format[0] : 0) {
+        WIDEN('c', int8_t)
+        WIDEN('C', uint8_t)
+        WIDEN('s', int16_t)
+        WIDEN('S', uint16_t)
+        WIDEN('i', int32_t)
+        WIDEN('I', uint32_t)
+        default:
+            free(numbers);
+            return NULL;
+    }
+#undef WIDEN
+    return numbers;
+}
+
 static int take_numbers(Check *c, const Field *field, const struct ArrowSchema *schema, const struct ArrowArray *array) {
     const char *format = schema->format;
-    int fits = field->kind == AMOUNT ? strcmp(format, "g") == 0
-                                     : strcmp(format, "l") == 0 || (field->kind == TIME && strncmp(format, "tsn:", 4) == 0);
-    if (!fits || array->n_buffers != 2 || array->buffers[1] == NULL) return 0;
-    if (!numbers_are_good(c, field->kind, array->buffers[1])) return 0;
-    add_foreign(c->batch, array->buffers[1], NULL);
-    return 1;
+    int is_amount = field->kind == AMOUNT;
+    if (array->n_buffers != 2 || array->buffers[1] == NULL) return 0;
+    if (is_amount && strcmp(format, "C") == 0) { /* how an amount that is zero in each row is kept */
+        const uint8_t *small = array->buffers[1];
+        for (int64_t row = 0; row < c->rows; row++)
+            if (small[row] != 0) return 0;
+        return add_numbers(c->batch, calloc((size_t)c->rows, 8));
+    }
+    if (strcmp(format, is_amount ? "g" : "l") == 0 || (field->kind == TIME && strncmp(format, "tsn:", 4) == 0)) {
+        add_foreign(c->batch, array->buffers[1], NULL);
+        return numbers_are_good(c, field->kind, array->buffers[1]);
+    }
+    int64_t *numbers = is_amount ? NULL : widened(format, array->buffers[1], c->rows);
+    return add_numbers(c->batch, numbers) && numbers_are_good(c, field->kind, numbers);
 }
 
 static int take_column(Check *c, const Field *field, const struct ArrowSchema *schema, const struct ArrowArray *array) {
@@ -201,24 +233,25 @@ static int take_all(Check *c, const struct ArrowSchema *schema, const struct Arr
 }
 
 PyObject *check_rows(PyObject *self, PyObject *args) {
-    PyObject *schema_capsule, *array_capsule, *given_rules, *given_key;
+    PyObject *schema_capsule, *array_capsule, *rules, *given_key;
     long long most_bytes;
-    Rules rules;
     Key key;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOO!O!L", &schema_capsule, &array_capsule, &PyTuple_Type, &given_rules, &PyTuple_Type,
-                          &given_key, &most_bytes))
+    if (!PyArg_ParseTuple(args, "OOOO!L", &schema_capsule, &array_capsule, &rules, &PyTuple_Type, &given_key,
+                          &most_bytes))
         return NULL;
     const struct ArrowSchema *schema = PyCapsule_GetPointer(schema_capsule, "arrow_schema");
     struct ArrowArray *array = PyCapsule_GetPointer(array_capsule, "arrow_array");
-    if (schema == NULL || array == NULL || !read_rules(given_rules, &rules) || !read_key(given_key, &key)) return NULL;
+    Check c = {.rules = PyCapsule_GetPointer(rules, RULES), .bytes_left = most_bytes};
+    if (schema == NULL || array == NULL || c.rules == NULL || !read_key(given_key, &key)) return NULL;
     if (schema->release == NULL || array->release == NULL || schema->n_children != array->n_children) {
         PyErr_SetString(PyExc_ValueError, "a record batch that was not used before is needed");
         return NULL;
     }
-    Check c = {.rules = &rules, .rows = array->length, .bytes_left = most_bytes,
-               .oldest_ns = (int64_t)(rules.oldest_s * 1e9), .newest_ns = (int64_t)(rules.newest_s * 1e9)};
-    c.batch = new_batch(c.rows, rules.count + 3);
+    c.rows = array->length;
+    c.oldest_ns = (int64_t)(key.oldest_s * 1e9);
+    c.newest_ns = (int64_t)(key.newest_s * 1e9);
+    c.batch = new_batch(c.rows, c.rules->count + 3);
     if (c.batch == NULL) return PyErr_NoMemory();
     int is_good;
     Py_BEGIN_ALLOW_THREADS

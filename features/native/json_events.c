@@ -1,6 +1,6 @@
 /* Decodes a JSON array of events into columns, for bodies whose every event is plainly good.
  *
- * decode(body, start, rules, key) looks at body[start:], which must begin with an array of objects. It gives None
+ * decode_json(body, start, rules, key) looks at body[start:], which must begin with an array of objects. It gives None
  * wherever anything is unusual (an escape, another type, a number that is not exact, a missing member): the caller then
  * decodes in Python, with reasons. It reads no byte outside the body: every step compares with the end.
  */
@@ -11,23 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLACK 16 /* bytes that may be written beyond a short text, so that it is copied in words */
-#define TOKEN_WORDS 5
 
 typedef struct {
     uint8_t *data; /* numbers, or the bytes of texts */
     Py_ssize_t size, room;
     int32_t *offsets;
-    uint64_t token[TOKEN_WORDS], mask[TOKEN_WORDS]; /* "name": as words, to be compared at once */
-    Py_ssize_t token_length;
 } Column;
 
 typedef struct {
     const uint8_t *at, *end;
     const Rules *rules;
+    Key key;
     Column columns[MOST_FIELDS];
     Py_ssize_t rows, room;
-    int64_t oldest_ns, newest_ns;
     int allowed_guess;
 } Decoder;
 
@@ -131,12 +127,45 @@ static int slow_double(const Number *n, double *value) {
     return isfinite(*value);
 }
 
+/* The double nearest to digits / 10^fraction, half to even: a division with all its bits, as a time in epoch seconds with
+ * seven decimals needs more than 53. */
+static inline int divided(const Number *n, double *value) {
+#ifdef __SIZEOF_INT128__
+    static const uint64_t POWERS[] = {UINT64_C(1),
+                                      UINT64_C(10),
+                                      UINT64_C(100),
+                                      UINT64_C(1000),
+                                      UINT64_C(10000),
+                                      UINT64_C(100000),
+                                      UINT64_C(1000000),
+                                      UINT64_C(10000000),
+                                      UINT64_C(100000000),
+                                      UINT64_C(1000000000)};
+    if (n->digits == 0 || n->fraction > 9) return 0;
+    uint64_t by = POWERS[n->fraction];
+    int up = 63 - (64 - __builtin_clzll(n->digits)) + (64 - __builtin_clzll(by));
+    unsigned __int128 shifted = (unsigned __int128)n->digits << up;
+    uint64_t quotient = (uint64_t)(shifted / by); /* of 63 or 64 bits */
+    int is_inexact = (unsigned __int128)quotient * by != shifted;
+    int down = 64 - __builtin_clzll(quotient) - 53;
+    uint64_t half = UINT64_C(1) << (down - 1), rest = quotient & (2 * half - 1), mantissa = quotient >> down;
+    mantissa += rest > half || (rest == half && (is_inexact || (mantissa & 1)));
+    *value = ldexp((double)mantissa, down - up);
+    return 1;
+#else
+    (void)n, (void)value;
+    return 0;
+#endif
+}
+
 /* Exact at once where all digits fit into 53 bits and the power of ten is at most 22 (Clinger 1990). */
 static inline int as_double(const Number *n, double *value) {
     static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
                                     1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
-    if (n->count > 18 || n->digits > (UINT64_C(1) << 53)) return slow_double(n, value);
-    *value = n->fraction ? (double)n->digits / POWERS[n->fraction] : (double)n->digits;
+    if (n->count > 18) return slow_double(n, value);
+    if (n->digits <= (UINT64_C(1) << 53))
+        *value = n->fraction ? (double)n->digits / POWERS[n->fraction] : (double)n->digits;
+    else if (!divided(n, value)) return slow_double(n, value);
     if (n->negative) *value = -*value;
     return 1;
 }
@@ -198,7 +227,7 @@ static inline int take_value(Decoder *d, const Field *field, Column *column) {
     }
     if (!as_double(&n, &value)) return 0;
     if (field->kind == TIME) { /* seconds; of today's, a float is exact to the microsecond */
-        if (!(value >= d->rules->oldest_s && value <= d->rules->newest_s)) return 0;
+        if (!(value >= d->key.oldest_s && value <= d->key.newest_s)) return 0;
         whole = (int64_t)rint(value * 1e6) * 1000;
         memcpy(to, &whole, 8);
         return 1;
@@ -221,14 +250,14 @@ static int find(const Decoder *d, const uint8_t *name, Py_ssize_t length, int ne
 
 /* Whether the member that is guessed stands here, colon and all; then it is passed by. Half of a body is names. */
 static inline int expected(Decoder *d, int nested, int guess) {
-    const Column *column = &d->columns[guess];
+    const Field *field = &d->rules->fields[guess];
     uint64_t words[TOKEN_WORDS], odd = 0;
     skip_space(d);
-    if (d->rules->fields[guess].nested != nested || d->end - d->at < (Py_ssize_t)sizeof words) return 0;
+    if (field->nested != nested || d->end - d->at < (Py_ssize_t)sizeof words) return 0;
     memcpy(words, d->at, sizeof words);
-    for (int i = 0; i < TOKEN_WORDS; i++) odd |= (words[i] ^ column->token[i]) & column->mask[i];
+    for (int i = 0; i < TOKEN_WORDS; i++) odd |= (words[i] ^ field->token[i]) & field->mask[i];
     if (odd) return 0;
-    d->at += column->token_length;
+    d->at += field->length + 3;
     return 1;
 }
 
@@ -283,22 +312,8 @@ static int take_events(Decoder *d) {
     return take(d, ']');
 }
 
-static void write_tokens(Decoder *d) {
-    for (int i = 0; i < d->rules->count; i++) {
-        const Field *field = &d->rules->fields[i];
-        Column *column = &d->columns[i];
-        char token[TOKEN_WORDS * 8] = "\"", mask[TOKEN_WORDS * 8] = {0};
-        memcpy(token + 1, field->name, (size_t)field->length);
-        memcpy(token + 1 + field->length, "\":", 2);
-        column->token_length = field->length + 3;
-        memset(mask, 0xff, (size_t)column->token_length);
-        memcpy(column->token, token, sizeof token);
-        memcpy(column->mask, mask, sizeof mask);
-    }
-}
-
 /* The columns as a batch, which owns them from here on. */
-static PyObject *exported(Decoder *d, const Key *key) {
+static PyObject *exported(Decoder *d) {
     Batch *batch = new_batch(d->rows, d->rules->count + 3);
     if (batch == NULL) return PyErr_NoMemory();
     for (int i = 0; i < d->rules->count; i++) {
@@ -308,7 +323,7 @@ static PyObject *exported(Decoder *d, const Key *key) {
         column->offsets = NULL;
         column->data = NULL;
     }
-    if (!add_key(batch, key)) {
+    if (!add_key(batch, &d->key)) {
         drop_batch(batch);
         return PyErr_NoMemory();
     }
@@ -318,30 +333,25 @@ static PyObject *exported(Decoder *d, const Key *key) {
 PyObject *decode_json(PyObject *self, PyObject *args) {
     Py_buffer body;
     Py_ssize_t start;
-    PyObject *given_rules, *given_key, *answer = NULL;
-    Rules rules;
-    Key key;
+    PyObject *rules, *key, *answer = NULL;
     Decoder d;
     (void)self;
     memset(&d, 0, sizeof d);
-    rules.count = 0;
-    d.rules = &rules;
-    if (!PyArg_ParseTuple(args, "y*nO!O!", &body, &start, &PyTuple_Type, &given_rules, &PyTuple_Type, &given_key))
-        return NULL;
-    if (read_rules(given_rules, &rules) && read_key(given_key, &key)) {
+    if (!PyArg_ParseTuple(args, "y*nOO!", &body, &start, &rules, &PyTuple_Type, &key)) return NULL;
+    d.rules = PyCapsule_GetPointer(rules, RULES);
+    if (d.rules != NULL && read_key(key, &d.key)) {
         if (start < 0 || start > body.len) PyErr_SetString(PyExc_ValueError, "start is outside the body");
         else {
             d.at = (const uint8_t *)body.buf + start;
             d.end = (const uint8_t *)body.buf + body.len;
-            write_tokens(&d);
-            if (!take_events(&d)) answer = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+            if (!take_events(&d)) answer = Py_NewRef(Py_None);
             else {
-                PyObject *made = exported(&d, &key);
+                PyObject *made = exported(&d);
                 if (made != NULL) answer = Py_BuildValue("nN", d.at - (const uint8_t *)body.buf, made);
             }
         }
     }
-    for (int i = 0; i < rules.count; i++) {
+    for (int i = 0; d.rules != NULL && i < d.rules->count; i++) {
         free(d.columns[i].data);
         free(d.columns[i].offsets);
     }

@@ -2,14 +2,19 @@
 #include "arrow.h"
 
 static PyMethodDef METHODS[] = {
+    {"make_rules", make_rules, METH_VARARGS,
+     "make_rules(table, longest, allowed) -> rules of events, for the other functions.\n\n"
+     "table: a tuple of (name, kind, is_nested, is_required); kinds: t time, s string, n name without a bar, e one of\n"
+     "allowed, c count, a amount, i integer."},
     {"decode_json", decode_json, METH_VARARGS,
      "decode_json(body, start, rules, key) -> (end, (capsule, address)), or None for what is left to Python.\n\n"
-     "rules: (table, longest, allowed, oldest_s, newest_s), the table a tuple of (name, kind, is_nested, is_required);\n"
-     "kinds: t time, s string, n name without a bar, e one of allowed, c count, a amount, i integer.\n"
-     "key: (producer, epoch, sequence). The address is that of a batch in Arrow's C data interface."},
+     "key: (producer, epoch, sequence, oldest_s, newest_s). The address is that of a batch in Arrow's C data interface."},
     {"check_rows", check_rows, METH_VARARGS,
      "check_rows(schema, array, rules, key, most_bytes) -> (capsule, address), or None for what is left to Python.\n\n"
      "schema and array are the capsules of a record batch that `validate` found good; the batch is used up."},
+    {"narrow", narrow, METH_VARARGS,
+     "narrow(array, rules) -> (schema, (array, address)) of the same rows in fewer bytes; None for batches of other\n"
+     "columns. The batch that is given is used up."},
     {NULL, NULL, 0, NULL},
 };
 

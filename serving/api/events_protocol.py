@@ -27,6 +27,7 @@ from serving.ingest.committer import OverloadedError
 
 if TYPE_CHECKING:
     from serving.api.door import Application
+    from serving.platform import Platform
 
 _PATH = INGEST.encode()
 _LONG_WAY = frozenset((b"origin", b"cookie", b"sec-fetch-site", b"transfer-encoding", b"expect", b"upgrade"))
@@ -58,6 +59,7 @@ class EventsProtocol(HttpToolsProtocol):
     """One connection. `application` is that of the server."""
 
     application: Application
+    platform: Platform
 
     def on_headers_complete(self) -> None:
         """Takes the short way with a request where that can be done, and holds memory for its body."""
@@ -103,7 +105,7 @@ class EventsProtocol(HttpToolsProtocol):
         if len(headers) != len(self.headers) or not length.isdigit() or not _LONG_WAY.isdisjoint(headers):
             return None
         size_bytes = int(length) if len(length) < 12 else LIMITS.body_bytes + 1
-        platform = application.state.platform
+        platform = self.platform
         authorization, host = (headers.get(name, b"").decode("latin-1") for name in (b"authorization", b"host"))
         principal = known_program(platform, authorization, host)
         if principal is None or size_bytes > LIMITS.body_bytes:
@@ -117,13 +119,13 @@ class EventsProtocol(HttpToolsProtocol):
 
     def _take_in(self, exchange: _Exchange) -> None:
         """Decode a body and hand it to the log; the answer is sent when it is durable."""
-        committer = self.application.state.platform.committer
+        committer = self.platform.committer
         body = exchange.parts[0] if len(exchange.parts) == 1 else b"".join(exchange.parts)
         exchange.parts, exchange.is_whole = [], True
         try:
             check_may_write(exchange.principal)
             batch, rejected = taken(
-                self.application.state.platform,
+                self.platform,
                 exchange.principal,
                 body,
                 exchange.text(b"content-type"),
@@ -172,8 +174,7 @@ class EventsProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         words = [b"HTTP/1.1 ", _STATUS[status], b"\r\n"]
-        for pair in self.server_state.default_headers:
-            words.append(b"%s: %s\r\n" % pair)
+        words += [b"%s: %s\r\n" % pair for pair in self.server_state.default_headers]
         words.append(b"content-length: %d\r\ncontent-type: %s\r\n" % (len(body), media_type))
         words += [_ALWAYS, b"x-request-id: ", number.encode(), b"\r\n", more]
         words += [b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n", body]
@@ -183,7 +184,7 @@ class EventsProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _release(self, exchange: _Exchange) -> None:
-        self.application.state.platform.committer.release(exchange.held_bytes)
+        self.platform.committer.release(exchange.held_bytes)
         exchange.held_bytes = 0
 
 
@@ -192,4 +193,5 @@ _STATUS = {status.value: b"%d %s" % (status.value, status.phrase.encode()) for s
 
 def protocol_of(application: Any) -> type[EventsProtocol]:
     """The protocol of a server of this application, as uvicorn's setting ``http``."""
-    return type("EventsProtocol", (EventsProtocol,), {"application": application})
+    known = {"application": application, "platform": application.state.platform}
+    return type("EventsProtocol", (EventsProtocol,), known)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
-import uvicorn
 from metercast.event import MICRO_OPERATION_TYPES
 from pydantic import BaseModel, Field
 
@@ -17,9 +16,9 @@ from features.contracts import Batch, Outcome, Receipt
 from features.schema import Rejection
 from serving.api import events as events_api
 from serving.api.app import create_app
-from serving.api.events_protocol import protocol_of
 from serving.ingest.bodies import Limits
 from serving.ingest.committer import GroupCommitter
+from serving.server import run
 from serving.settings import Settings
 
 PLANS = Path(__file__).parents[2] / "configs" / "plans"
@@ -93,8 +92,7 @@ def main() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, http=protocol_of(app), log_config=None, access_log=False, server_header=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    run(app, listener)
 
 
 if __name__ == "__main__":
