@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.contracts import Batch, LogUnavailableError, Receipt
+from features.database import DATABASE_ERRORS
 from features.schema import Rejection
 from serving.access.principal import Principal
 from serving.api import problems
@@ -107,12 +108,12 @@ class EventsProtocol(HttpToolsProtocol):
         size_bytes = int(length) if len(length) < 12 else LIMITS.body_bytes + 1
         platform = self.platform
         authorization, host = (headers.get(name, b"").decode("latin-1") for name in (b"authorization", b"host"))
-        principal = known_program(platform, authorization, host)
-        if principal is None or size_bytes > LIMITS.body_bytes:
-            return None
         try:
+            principal = known_program(platform, authorization, host)
+            if principal is None or size_bytes > LIMITS.body_bytes:
+                return None
             platform.committer.hold(size_bytes)
-        except OverloadedError:
+        except (OverloadedError, *DATABASE_ERRORS):  # the usual way says so
             return None
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         return _Exchange(headers, principal, size_bytes, keep_alive)
