@@ -203,8 +203,8 @@ def _staying(values: Array) -> Array:
     known = np.isfinite(values[:, 1:]) & np.isfinite(values[:, :-1])
     total = np.bincount(span[known], minlength=len(SPANS) + 1)
     ended = np.bincount(span[known & ~goes_on], minlength=len(SPANS) + 1)
-    # Half an end in as many windows as a spell is long by then: where no end was seen, a spell is as likely at any age to
-    # go on for its own length again (the rate's prior has no scale); where many series were seen, they decide alone.
+    # Half an end in as many windows as a spell is long by then: where no end was seen, a spell is as likely at any age
+    # to go on for its own length again (the rate's prior has no scale); where many series were seen, they decide alone.
     lengths = np.concatenate([[1], SPANS])
     return np.asarray(1 - (ended + 0.5) / (total + lengths), dtype=np.float64)
 
