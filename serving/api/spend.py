@@ -51,11 +51,21 @@ def get_invoice(
     start: str | None = None,
     end: str | None = None,
 ) -> dict[str, Any]:
-    """The invoice of a period from what is in the log, each line with its formula; `draft` until the period ends."""
-    bill, whom, period = bill_of(platform, principal, user, plan, start, end)
+    """The invoice of a period from what is in the log, each line with its formula; `draft` until the period ends.
+
+    Credits for broken service levels are among the lines, as they will be when the period is closed; `usage` is the
+    total without them, which is what /v1/spend says.
+    """
+    usage, whom, period = bill_of(platform, principal, user, plan, start, end)
+    bill = platform.commerce.with_credits(usage, whom, period)
     lines = [line for one in bill.slices for line in (line_document(line, whom, one.period) for line in one.lines)]
     draft = platform.worker.closed_until_ns(platform.settings.windows_s[0]) < period.end_ns
-    return _head(bill, whom, period) | {"draft": draft, "lines": lines, "total": str(bill.total)}
+    return _head(bill, whom, period) | {
+        "draft": draft,
+        "lines": lines,
+        "usage": str(usage.total),
+        "total": str(bill.total),
+    }
 
 
 def plan_of(platform: Platform, plan_id: str | None) -> Plan:
