@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from models.calibration import stretched, width_factor
 from models.contracts import LEVELS, Forecast, Forecaster, State
 from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
+from models.forecasters.gaussian_process import GaussianProcess
 from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.forecasters.smoothing import Smoothing
 from models.mixing import hedge, losses, mixture
 from models.panel import Panel
 from models.quantiles import tidy, value_at
@@ -53,7 +53,7 @@ class Widths:
 
 
 class Ensemble:
-    """Seasonal naive, Markov, NPTS, smoothing and LSTM together; see the module's docstring."""
+    """Seasonal naive, Markov, NPTS, Gaussian process and LSTM together; see the module's docstring."""
 
     name: ClassVar[str] = "ensemble"
 
@@ -65,7 +65,7 @@ class Ensemble:
             "npts-week": Npts(NptsConfig(power=1.0, same_weekday=10.0)),
             "npts-wide": Npts(NptsConfig(width=4 / 24)),
             "npts-recent": Npts(NptsConfig(power=2.5, width=1.0)),
-            "smoothing": Smoothing(),
+            "gaussian-process": GaussianProcess(),
             "lstm": Lstm(config, trainer),
         }
         self._dependence = Dependence()
