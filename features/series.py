@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 COUNTED = ("cpu_cycles", "memory_bytes", "network_bytes", "disk_bytes", "execution_time_ms", "events")
@@ -39,10 +41,13 @@ def to_series(windows: pl.DataFrame, resource: str, window_ns: int) -> pl.DataFr
     )
 
 
-def all_series(windows: pl.DataFrame, window_ns: int) -> pl.DataFrame:
-    """The series of every resource and meter, in the columns of `to_series`, sorted by series and time."""
+def all_series(windows: pl.DataFrame, window_ns: int, wanted: Callable[[str], bool] | None = None) -> pl.DataFrame:
+    """The series of every wanted resource and meter, in the columns of `to_series`, sorted by series and time."""
     meters = windows.filter(pl.col("meter") != "")["meter"].unique().sort().to_list()
-    parts = [to_series(windows, resource, window_ns) for resource in (*COUNTED, *meters)]
+    resources = [resource for resource in (*COUNTED, *meters) if wanted is None or wanted(resource)]
+    parts = [to_series(windows, resource, window_ns) for resource in resources or COUNTED[:1]]
+    if not resources:
+        return parts[0].clear()
     return pl.concat(parts).sort("series", "timestamp")
 
 

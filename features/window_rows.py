@@ -44,6 +44,13 @@ class WindowRows:
         shape = (len(COUNTS), 0)
         return cls(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(shape, np.int64), np.empty((len(AMOUNTS), 0)))
 
+    @classmethod
+    def of(cls, frame: pl.DataFrame, series: NDArray[np.int32]) -> Self:
+        """Rows of a frame with the columns of `features.windows.SCHEMA`, and the number of each row's series."""
+        counts = np.stack([frame[name].to_numpy() for name in COUNTS])
+        amounts = np.rint(np.stack([frame[name].to_numpy() for name in AMOUNTS]) * GRID)
+        return cls(frame["window_start"].cast(pl.Int64).to_numpy(), series, counts, amounts)
+
     def __len__(self) -> int:
         return len(self.starts_ns)
 

@@ -71,13 +71,13 @@ def sample_levels(
     place = np.array([names.index(tenant) for tenant in tenants])
     tenant_level = random.standard_normal((count, len(names)))[:, place]
     own_level = random.standard_normal((count, len(tenants)))
-    tenant_noise = _autoregression(random, dependence.memory, (count, len(names), horizon))[:, place]
-    own_noise = _autoregression(random, dependence.memory, (count, len(tenants), horizon))
+    tenant_noise = _autoregression(random, dependence.memory, (count, len(names), horizon))
+    z = _autoregression(random, dependence.memory, (count, len(tenants), horizon))
     share, rest = np.sqrt(dependence.common), np.sqrt(1 - dependence.common)
-    level = (share * tenant_level + rest * own_level)[:, :, None]
-    noise = share * tenant_noise + rest * own_noise
-    z = np.sqrt(dependence.level) * level + np.sqrt(1 - dependence.level) * noise
-    return np.asarray(ndtr(z), dtype=np.float64)
+    z *= rest * np.sqrt(1 - dependence.level)
+    z += (share * np.sqrt(1 - dependence.level) * tenant_noise)[:, place]
+    z += np.sqrt(dependence.level) * (share * tenant_level + rest * own_level)[:, :, None]
+    return np.asarray(ndtr(z, out=z), dtype=np.float64)
 
 
 def total_quantiles(steps: Array, dependence: Dependence) -> Array:
@@ -101,11 +101,12 @@ def total_quantiles(steps: Array, dependence: Dependence) -> Array:
 
 
 def _autoregression(random: np.random.Generator, memory: float, shape: tuple[int, int, int]) -> Array:
-    noise = random.standard_normal(shape)
+    by_step = np.ascontiguousarray(np.moveaxis(random.standard_normal(shape), 2, 0))  # each step lies together
     scale = np.sqrt(1 - memory**2)
     for step in range(1, shape[2]):
-        noise[:, :, step] = memory * noise[:, :, step - 1] + scale * noise[:, :, step]
-    return noise
+        by_step[step] *= scale
+        by_step[step] += memory * by_step[step - 1]
+    return np.ascontiguousarray(np.moveaxis(by_step, 0, 2))
 
 
 def _lagged(z: Array, lag: int) -> tuple[float, int]:

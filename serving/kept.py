@@ -12,10 +12,11 @@ _DOORS = 64
 
 
 class Kept(Generic[Value]):
-    """The last ``size`` values by key; a maker that fails leaves nothing behind."""
+    """The last values by key, ``size`` of them or of their weight; a maker that fails leaves nothing behind."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, weight: Callable[[Value], int] = lambda _: 1) -> None:
+        """``weight`` tells what a value takes of ``size``; the latest value is kept whatever it weighs."""
+        self._size, self._weight, self._held = size, weight, 0
         self._lock = threading.Lock()
         self._doors = tuple(threading.Lock() for _ in range(_DOORS))
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
@@ -34,6 +35,7 @@ class Kept(Generic[Value]):
             with self._lock:
                 self.misses += 1
                 self._values[key] = value
-                while len(self._values) > self._size:
-                    self._values.popitem(last=False)
+                self._held += self._weight(value)
+                while self._held > self._size and len(self._values) > 1:
+                    self._held -= self._weight(self._values.popitem(last=False)[1])
             return value

@@ -67,21 +67,21 @@ class Biller:
         windows_s: Sequence[int],
         default_plan: str,
     ) -> None:
-        self._plans, self._prices, self._quotes, self._terms = plans, prices, quotes, terms
-        self._windows_s, self._default_plan = tuple(windows_s), default_plan
+        self.plans, self._prices, self._quotes, self._terms = plans, prices, quotes, terms
+        self.windows_s, self._default_plan = tuple(windows_s), default_plan
 
     def plan_of(self, user: str) -> str:
         """The id of the plan that a customer is on."""
         chosen = self._terms.of(user).plan_id
-        return chosen if chosen is not None and chosen in self._plans else self._default_plan
+        return chosen if chosen is not None and chosen in self.plans else self._default_plan
 
     def currency_of(self, plan_id: str) -> str:
         """The currency of a plan."""
-        return self._plans[plan_id].currency
+        return self.plans[plan_id].currency
 
     def versions(self, plan_id: str, user: str, period: Period) -> list[Plan]:
         """The versions in force somewhere in a period, as they are for a customer."""
-        found = self._plans.during(plan_id, user, period.start_ns)
+        found = self.plans.during(plan_id, user, period.start_ns)
         return [plan for plan in found if plan is found[0] or plan.effective_from_ns < period.end_ns]
 
     def conditions(self, plans: Sequence[Plan], user: str, period: Period) -> Conditions:
@@ -120,7 +120,7 @@ class Biller:
         first = replace(versions[0], effective_from_ns=min(versions[0].effective_from_ns, period.start_ns))
         held = [first, *versions[1:]]
         known = conditions if conditions is not None else self.conditions(held, user, period)
-        usage = read_usage(held, period, reader, self._windows_s, known)
+        usage = read_usage(held, period, reader, self.windows_s, known)
         return rate_versions(held, usage, period, known, credits)
 
 

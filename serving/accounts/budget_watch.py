@@ -89,11 +89,9 @@ class BudgetWatch:
         raised = self._budgets.raised(budget.user, period.start_ns).get(rule, False)
         if raised == (value >= threshold) or (raised and value >= threshold - budget.rules.margin):
             return
-        times = self._budgets.mark(budget.user, rule, period.start_ns, not raised, now_ns)
         kinds = {"limit": "budget.limit_reached", "projected": "budget.projected"}
         kind = "budget.cleared" if raised else kinds.get(rule, "budget.spent")
         word = "cleared" if raised else "raised"
-        event_id = f"budget:{budget.user}:{rule}:{period.start_ns}:{word}:{times}"
         data = {
             "budget": {"amount": str(budget.amount), "currency": budget.currency},
             "rule": rule,
@@ -101,7 +99,11 @@ class BudgetWatch:
             "threshold": str(threshold),
             "period": {"start_ns": period.start_ns, "end_ns": period.end_ns},
         }
-        self._webhooks.publish(event_id, kind, budget.user, data, now_ns)
+        with self._budgets.tables.transaction():  # an alert is noted and told, or neither
+            times = self._budgets.mark(budget.user, rule, period.start_ns, not raised, now_ns)
+            if times is not None:  # None: another server was first, and tells
+                event_id = f"budget:{budget.user}:{rule}:{period.start_ns}:{word}:{times}"
+                self._webhooks.publish(event_id, kind, budget.user, data, now_ns)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):

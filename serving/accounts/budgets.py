@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from serving.storage.tables import Tables
 
@@ -17,6 +18,10 @@ _TABLES = (
     "margin TEXT NOT NULL, is_limit BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS budget_alerts (user_id TEXT NOT NULL, rule TEXT NOT NULL, start_ns BIGINT NOT NULL, "
     "raised BIGINT NOT NULL, times BIGINT NOT NULL, changed_ns BIGINT NOT NULL, PRIMARY KEY (user_id, rule, start_ns))",
+)
+_QUERY = (
+    "SELECT b.user_id, b.amount, b.currency, b.changed_s, r.spent, r.projected, r.margin, r.is_limit "
+    "FROM budgets b LEFT JOIN budget_rules r ON r.user_id = b.user_id"
 )
 
 
@@ -56,20 +61,17 @@ class BudgetStore:
     """The budgets of one data directory, and which alerts are raised."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+        self.tables = tables
         tables.create(*_TABLES)
 
     def find(self, user: str) -> Budget | None:
         """The budget of a user."""
-        return next((one for one in self.every() if one.user == user), None)
+        rows = self.tables.rows(f"{_QUERY} WHERE b.user_id = ?", (user,))
+        return _budget(rows[0]) if rows else None
 
     def every(self) -> list[Budget]:
         """All budgets by user."""
-        rows = self._tables.rows(
-            "SELECT b.user_id, b.amount, b.currency, b.changed_s, r.spent, r.projected, r.margin, r.is_limit "
-            "FROM budgets b LEFT JOIN budget_rules r ON r.user_id = b.user_id ORDER BY b.user_id"
-        )
-        return [Budget(row[0], Decimal(row[1]), row[2], row[3], _rules(row[4:])) for row in rows]
+        return [_budget(row) for row in self.tables.rows(f"{_QUERY} ORDER BY b.user_id")]
 
     def put(self, user: str, amount: Decimal, currency: str, rules: AlertRules | None = None) -> Budget:
         """Set or replace a budget; raises ValueError for an amount that is not finite and above zero."""
@@ -77,13 +79,13 @@ class BudgetStore:
             raise ValueError(f"a budget of {amount}; it must be above 0")
         budget = Budget(user, amount, currency, time.time(), rules or AlertRules())
         kept = budget.rules
-        with self._tables.transaction():
-            self._tables.write(
+        with self.tables.transaction():
+            self.tables.write(
                 "INSERT INTO budgets (user_id, amount, currency, changed_s) VALUES (?, ?, ?, ?) ON CONFLICT (user_id) "
                 "DO UPDATE SET amount = excluded.amount, currency = excluded.currency, changed_s = excluded.changed_s",
                 (user, str(amount), currency, budget.changed_s),
             )
-            self._tables.write(
+            self.tables.write(
                 "INSERT INTO budget_rules (user_id, spent, projected, margin, is_limit) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (user_id) DO UPDATE SET spent = excluded.spent, projected = excluded.projected, "
                 "margin = excluded.margin, is_limit = excluded.is_limit",
@@ -99,30 +101,42 @@ class BudgetStore:
 
     def remove(self, user: str) -> bool:
         """Take a budget away with its alerts; False when there was none."""
-        with self._tables.transaction():
-            self._tables.write("DELETE FROM budget_rules WHERE user_id = ?", (user,))
-            self._tables.write("DELETE FROM budget_alerts WHERE user_id = ?", (user,))
-            return self._tables.write("DELETE FROM budgets WHERE user_id = ?", (user,)) == 1
+        with self.tables.transaction():
+            self.tables.write("DELETE FROM budget_rules WHERE user_id = ?", (user,))
+            self.tables.write("DELETE FROM budget_alerts WHERE user_id = ?", (user,))
+            return self.tables.write("DELETE FROM budgets WHERE user_id = ?", (user,)) == 1
 
     def raised(self, user: str, start_ns: int) -> dict[str, bool]:
         """Which alerts of a period are raised (or were, and were cleared), by rule."""
-        rows = self._tables.rows(
+        rows = self.tables.rows(
             "SELECT rule, raised FROM budget_alerts WHERE user_id = ? AND start_ns = ? ORDER BY rule", (user, start_ns)
         )
         return {rule: bool(raised) for rule, raised in rows}
 
-    def mark(self, user: str, rule: str, start_ns: int, raised: bool, now_ns: int) -> int:
-        """Note that an alert was raised or cleared; returns how often it was raised in this period."""
-        self._tables.write(
-            "INSERT INTO budget_alerts (user_id, rule, start_ns, raised, times, changed_ns) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (user_id, rule, start_ns) DO UPDATE SET raised = excluded.raised, "
-            "times = budget_alerts.times + excluded.times, changed_ns = excluded.changed_ns",
-            (user, rule, start_ns, int(raised), int(raised), now_ns),
-        )
-        rows = self._tables.rows(
-            "SELECT times FROM budget_alerts WHERE user_id = ? AND rule = ? AND start_ns = ?", (user, rule, start_ns)
-        )
+    def mark(self, user: str, rule: str, start_ns: int, raised: bool, now_ns: int) -> int | None:
+        """Note that an alert was raised or cleared; returns how often it was raised in this period.
+
+        None where it stands so already: of several servers that find the same, one is told that it was the first.
+        """
+        with self.tables.transaction():
+            changed = self.tables.write(
+                "INSERT INTO budget_alerts (user_id, rule, start_ns, raised, times, changed_ns) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, rule, start_ns) DO UPDATE SET "
+                "raised = excluded.raised, times = budget_alerts.times + excluded.times, "
+                "changed_ns = excluded.changed_ns WHERE budget_alerts.raised <> excluded.raised",
+                (user, rule, start_ns, int(raised), int(raised), now_ns),
+            )
+            if changed != 1:
+                return None
+            rows = self.tables.rows(
+                "SELECT times FROM budget_alerts WHERE user_id = ? AND rule = ? AND start_ns = ?",
+                (user, rule, start_ns),
+            )
         return int(rows[0][0])
+
+
+def _budget(row: tuple[Any, ...]) -> Budget:
+    return Budget(row[0], Decimal(row[1]), row[2], row[3], _rules(row[4:]))
 
 
 def _rules(row: Sequence[object]) -> AlertRules:

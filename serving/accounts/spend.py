@@ -1,19 +1,19 @@
-"""Spend to date: what the metered usage of a period costs, in all, by part, and as it grew."""
+"""Spend to date: what the metered usage of a period costs, as it grew."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import polars as pl
 
-from features.windows import KEYS, RESOURCES
-from serving.accounts.billing import HistoryReader, follows_time, longest_window, read_usage
-from serving.pricing.factors.conditions import LIST_PRICE, Conditions
+from serving.accounts.billing import Biller, HistoryReader, follows_time, longest_window, read_usage
+from serving.accounts.usage_columns import column_sums
 from serving.pricing.paths import PathCosts, UsageColumn, rate_paths
 from serving.pricing.plan import Plan
-from serving.pricing.rate import Invoice, rate
-from serving.pricing.usage import Period
+from serving.pricing.usage import Period, UsageRecord
+from serving.pricing.versions import rate_versions
 from serving.storage.history import History
 
 TIMED_POINTS = 12
@@ -27,71 +27,44 @@ class Growth:
     costs: PathCosts
 
 
-def invoice(
-    history: History,
-    windows_s: Sequence[int],
-    plan: Plan,
-    user: str,
-    period: Period,
-    conditions: Conditions = LIST_PRICE,
-) -> Invoice:
-    """The user's usage of the period through one version of a plan, line by line."""
-    held = replace(plan, effective_from_ns=min(plan.effective_from_ns, period.start_ns))
-    usage = read_usage([held], period, HistoryReader(history, user), windows_s, conditions)
-    return rate(plan, usage, period, conditions=conditions)
-
-
 def growth(
-    history: History,
-    windows_s: Sequence[int],
-    plan: Plan,
-    user: str,
-    period: Period,
-    now_ns: int,
-    points: int,
-    conditions: Conditions = LIST_PRICE,
+    biller: Biller, history: History, versions: Sequence[Plan], user: str, period: Period, now_ns: int, points: int
 ) -> Growth:
     """Cost up to ``points`` moments from the first usage to now; each is rated whole, as tiers are not linear.
 
-    Where prices follow time there are at most `TIMED_POINTS`.
+    ``versions`` of the plan are those in force in the period. Where prices follow time, or change in the period, there
+    are at most `TIMED_POINTS`.
     """
-    window_s = longest_window(windows_s, (period.start_ns, period.end_ns))
+    window_s = longest_window(biller.windows_s, (period.start_ns, period.end_ns))
     end_ns = min(now_ns, period.end_ns)
     frame = history.windows(window_s, period.start_ns, end_ns, user)
     if frame.is_empty():
         return Growth((), PathCosts([], {}))
-    timed = follows_time(plan)
+    timed = len(versions) > 1 or follows_time(versions[0])
     points = min(points, TIMED_POINTS) if timed else points
     first_ns = int(frame["window_start"].cast(pl.Int64).min())  # type: ignore[arg-type]
     moments = tuple(first_ns + (end_ns - first_ns) * step // points for step in range(1, points + 1))
     if timed:
-        held = replace(plan, effective_from_ns=min(plan.effective_from_ns, period.start_ns))
-        records = read_usage([held], period, HistoryReader(history, user), windows_s, conditions)
+        held = [replace(versions[0], effective_from_ns=min(versions[0].effective_from_ns, period.start_ns))]
+        held += versions[1:]
+        conditions = biller.conditions(held, user, period)
+        records = read_usage(held, period, HistoryReader(history, user), biller.windows_s, conditions)
         ends = [Period(period.start_ns, moment + 1) for moment in moments]
-        return Growth(moments, PathCosts([rate(plan, records, end, conditions=conditions).total for end in ends], {}))
+        bills = [rate_versions(held, _begun(records, end.end_ns), end, conditions) for end in ends]
+        return Growth(moments, PathCosts([bill.total for bill in bills], {}))
     columns, totals = _cumulative(frame, moments)
-    return Growth(moments, rate_paths(plan, columns, totals))
+    return Growth(moments, rate_paths(versions[0], columns, totals))
+
+
+def _begun(records: Sequence[UsageRecord], end_ns: int) -> list[UsageRecord]:
+    return [record for record in records if record.start_ns < end_ns]
 
 
 def _cumulative(frame: pl.DataFrame, moments: Sequence[int]) -> tuple[list[UsageColumn], list[list[float]]]:
     """Sums of every column over the windows that began before each moment: (columns, one row a moment)."""
-    amounts = ("events", *RESOURCES)
     grid = pl.Series("moment", moments)
     start = pl.col("window_start").cast(pl.Int64)
     slot = grid.search_sorted(frame.select(start).to_series() + 1).clip(0, len(moments) - 1)
-    sums = frame.with_columns(slot.alias("slot")).group_by("slot", *KEYS[1:]).agg(pl.col(*amounts).sum())
-    columns: dict[UsageColumn, list[float]] = {}
-    for row in sums.iter_rows(named=True):
-        for amount in amounts:
-            if row[amount] and not (amount == "units" and not row["meter"]):
-                resource = row["meter"] if amount == "units" else amount
-                column = UsageColumn(row["operation_id"], row["micro_operation_type"], resource)
-                columns.setdefault(column, [0.0] * len(moments))[row["slot"]] += row[amount]
-    running: list[list[float]] = []
-    for values in columns.values():
-        total, line = 0.0, []
-        for value in values:
-            total += value
-            line.append(total)
-        running.append(line)
+    columns = column_sums(frame.with_columns(slot.alias("slot")), len(moments))
+    running = [list(accumulate(values)) for values in columns.values()]
     return list(columns), [list(row) for row in zip(*running, strict=True)] if running else [[] for _ in moments]

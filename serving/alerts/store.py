@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from features.database import Connection, Location, Readers
-from serving.alerts import calendar, unit_prices
+from serving.alerts import calendar, detector_store, unit_prices
 from serving.alerts.anomaly import EVERYONE, Anomaly
 
 TABLES = (
@@ -32,7 +32,7 @@ TABLES = (
         PRIMARY KEY (anomaly_id, user_id)
     ) WITHOUT ROWID
     """,
-    "CREATE TABLE IF NOT EXISTS detectors (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID",
+    *detector_store.TABLES,
     *calendar.TABLES,
     unit_prices.TABLE,
 )

@@ -11,11 +11,10 @@ from fastapi.responses import Response
 from metercast.event import MICRO_OPERATION_TYPES
 
 from features.windows import KEYS, RESOURCES
-from serving.accounts import spend
 from serving.accounts.billing import longest_window
 from serving.dashboard.icicle import Slice, icicle
-from serving.dashboard.rendering import View, ViewDependency, render
-from serving.pricing.rate import Invoice
+from serving.dashboard.rendering import View, ViewDependency, bill_so_far, render
+from serving.pricing.versions import SplitInvoice
 
 router = APIRouter(include_in_schema=False)
 FEES = "Fees and minimums"
@@ -26,8 +25,7 @@ def operations_page(view: ViewDependency) -> Response:
     """Operations of one user in the period, dearest first."""
     if view.user is None:
         return render(view, "empty.html", {"users": view.users})
-    lengths = view.platform.settings.windows_s
-    bill = spend.invoice(view.platform.history, lengths, view.plan, view.user, view.period)
+    bill = bill_so_far(view)
     rows = _rows(bill, _usage(view))
     slices = [
         Slice(
@@ -54,7 +52,7 @@ def _usage(view: View) -> dict[tuple[str, str], dict[str, float]]:
     return {(row["operation_id"], row["micro_operation_type"]): row for row in sums.iter_rows(named=True)}
 
 
-def _rows(bill: Invoice, usage: dict[tuple[str, str], dict[str, float]]) -> list[dict[str, Any]]:
+def _rows(bill: SplitInvoice, usage: dict[tuple[str, str], dict[str, float]]) -> list[dict[str, Any]]:
     """Operations by cost, then by name; each with all of its micro-operations, free ones as well."""
     parts = bill.parts()
     operations: dict[str, list[dict[str, Any]]] = {}

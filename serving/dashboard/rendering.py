@@ -14,12 +14,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from serving.access.principal import Principal
+from serving.accounts.billing import HistoryReader
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.security import Caller, visible_user
 from serving.api.spend import period_of, plan_of
 from serving.platform import Platform
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
+from serving.pricing.versions import SplitInvoice
 
 PAGES = (
     ("/", "Spend"),
@@ -63,6 +65,14 @@ class View:
 
 
 ViewDependency = Annotated[View, Depends()]
+
+
+def bill_so_far(view: View) -> SplitInvoice:
+    """The bill of the page's user and period as it stands now: the one that every page and the API tell."""
+    user = str(view.user)
+    return view.platform.commerce.biller.bill(
+        view.plan.id, user, view.period, HistoryReader(view.platform.history, user)
+    )
 
 
 def users_of(platform: Platform, principal: Principal) -> list[str]:

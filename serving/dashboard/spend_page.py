@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from serving.accounts import spend
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
-from serving.dashboard.rendering import View, ViewDependency, moment, render
+from serving.dashboard.rendering import View, ViewDependency, bill_so_far, moment, render
 from serving.estimating.estimate_service import Question
 from serving.estimating.forecasting import TooLittleHistoryError
 
@@ -30,7 +30,7 @@ def spend_page(view: ViewDependency) -> Response:
     past = _past(view)
     budget = view.platform.budgets.find(view.user)
     values: dict[str, Any] = {
-        "spend_so_far": str(past.costs.totals[-1]) if past.moments_ns else "0",
+        "spend_so_far": str(bill_so_far(view).total),
         "currency": view.plan.currency,
         "past": [
             {"until": iso(at), "amount": str(amount)}
@@ -86,11 +86,11 @@ def _other_plans(view: View) -> list[dict[str, str]]:
 
 
 def _past(view: View) -> spend.Growth:
-    lengths = view.platform.settings.windows_s
-    now_ns = view.platform.worker.closed_until_ns(lengths[0]) or time.time_ns()
-    user = str(view.user)
-    conditions = view.platform.commerce.biller.conditions([view.plan], user, view.period)
-    return spend.growth(view.platform.history, lengths, view.plan, user, view.period, now_ns, POINTS, conditions)
+    platform, user = view.platform, str(view.user)
+    now_ns = platform.worker.closed_until_ns(platform.settings.windows_s[0]) or time.time_ns()
+    biller = platform.commerce.biller
+    versions = biller.versions(view.plan.id, user, view.period)
+    return spend.growth(biller, platform.history, versions, user, view.period, now_ns, POINTS)
 
 
 def _fan(view: View, values: dict[str, Any]) -> Fan:

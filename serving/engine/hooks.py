@@ -7,6 +7,7 @@ from typing import Protocol
 import polars as pl
 
 from features.database import Connection
+from features.window_rows import WindowRows
 
 
 class WindowHook(Protocol):
@@ -20,11 +21,12 @@ class WindowHook(Protocol):
 
     window_s: int
 
-    def closed(self, window_s: int, rows: pl.DataFrame, connection: Connection) -> None:
-        """Take in windows of its length (columns of `features.windows.SCHEMA`); an error undoes the whole step.
+    def closed(self, window_s: int, rows: WindowRows, names: pl.DataFrame, connection: Connection) -> None:
+        """Take in windows of its length, sorted by start; an error undoes the whole step.
 
-        Comes before the transaction: ``connection`` is there to read what was committed. What is to be written is
-        kept for `write`.
+        Row k of ``names`` holds the key (`features.windows.KEYS`) of series k; ``rows.frame(names)`` shows both as one
+        table. A number means the same series until `rolled_back`. Comes before the transaction: ``connection`` is
+        there to read what was committed. What is to be written is kept for `write`.
         """
         ...
 

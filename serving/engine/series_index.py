@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.window_rows import WindowRows
 from features.windows import KEYS
 from serving.engine.store import NewSeries
 from serving.storage.window_table import shard_of
@@ -65,6 +66,13 @@ class SeriesIndex:
         table = np.zeros(width, np.int32)
         table[present] = [index.numbers[key] for key in keys]
         return table[combined], index, new
+
+    def numbered(self, windows: pl.DataFrame) -> tuple[WindowRows, SeriesIndex]:
+        """Windows (columns of `features.windows.SCHEMA`) as an engine hands them to hooks, and the index with them."""
+        ordered = windows.sort("window_start", *KEYS)
+        keys = ordered.select(pl.col(KEYS).cast(pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
+        numbers, index, _ = self.number(keys)
+        return WindowRows.of(ordered, numbers), index
 
     def _with(self, keys: list[Key]) -> tuple[SeriesIndex, list[NewSeries]]:
         unknown = sorted(key for key in keys if key not in self.numbers)

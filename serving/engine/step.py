@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from features.contracts import LoggedBatch
@@ -51,10 +50,6 @@ class Outputs:
     checkpoint: Checkpoint
     events: int
     moved: bool
-
-    def frame(self, state: EngineState, window_s: int) -> pl.DataFrame:
-        """Closed windows of one length in the columns of `features.windows.SCHEMA`; ``state`` as after the step."""
-        return self.closed[window_s].frame(state.series.names)
 
 
 def step(

@@ -199,12 +199,8 @@ class EngineWorker:
 
     def _show(self, following: EngineState, outputs: Outputs) -> list[WindowHook]:
         """Let hooks compute with what they watch of the windows that closed; returns those that have seen some."""
-        shown = []
-        for window_s in {hook.window_s for hook in self._hooks}:
-            if len(outputs.closed.get(window_s, ())):
-                rows = outputs.frame(following, window_s)
-                for hook in self._hooks:
-                    if hook.window_s == window_s:
-                        hook.closed(window_s, rows, self._store.reader())
-                        shown.append(hook)
+        shown = [hook for hook in self._hooks if len(outputs.closed.get(hook.window_s, ()))]
+        for hook in shown:
+            closed = outputs.closed[hook.window_s]
+            hook.closed(hook.window_s, closed, following.series.names, self._store.reader())
         return shown

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from serving.estimating.estimates import moment, price_versions, quantiles
-from serving.estimating.futures import Futures, Request, Sources
+from serving.estimating.futures import Checkpoint, Futures, Request, Sources
 from serving.pricing.line import Part
 from serving.pricing.money import rounded
+from serving.pricing.paths import UsageColumn
 from serving.pricing.plan import Plan
 
 HORIZONS = ("hour", "day", "period")
 _FIELDS = ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes", "executionTimeMs")
 
 
-def projected(sources: Sources, request: Request, plan: Plan, futures: Futures, horizon: str) -> list[dict[str, Any]]:
+def projected(
+    sources: Sources, request: Request, plan: Plan, futures: Futures, unpriced: Futures, horizon: str
+) -> list[dict[str, Any]]:
     """`ProjectedBillingEstimate`: what is to be paid for the next hour or day, or at the period's end in all.
 
     Operations' and the user's own records are those of their micro-operations added up path by path; an empty
-    operation or micro-operation stands for all of them. Raises ValueError where the period ends before the horizon.
+    operation or micro-operation stands for all of them. Usage is that of both futures; what is unpriced costs nothing.
+    Raises ValueError where the period ends before the horizon.
     """
-    point = futures.end if horizon == "period" else futures.soon.get(horizon)
-    if point is None:
-        raise ValueError(f"the period ends before the next {horizon} is over; ask for horizon=period")
+    point = _point(futures, horizon)
     before = None if horizon == "period" else futures.now.costs(plan, futures.columns)
     cost = point.costs(plan, futures.columns)
     added: dict[Part, list[Decimal]] = {}
@@ -33,7 +35,7 @@ def projected(sources: Sources, request: Request, plan: Plan, futures: Futures, 
         for key in dict.fromkeys((part, (part[0], ""), ("", ""))) if part[0] else [part]:
             sums = added.setdefault(key, [Decimal(0)] * len(paths))
             added[key] = [one + amount - paid for one, amount in zip(sums, paths, strict=True)]
-    usage = _usage(futures, point.usage.mean(axis=0) - (futures.now.usage[0] if before is not None else 0.0))
+    usage = _usage(_means(futures, horizon) | _means(unpriced, horizon))
     about = _about(sources, request, plan, futures, horizon, point.at_ns)
     return [
         about
@@ -67,13 +69,26 @@ def _about(
     }
 
 
-def _usage(futures: Futures, means: Sequence[float]) -> Any:
+def _point(futures: Futures, horizon: str) -> Checkpoint:
+    point = futures.end if horizon == "period" else futures.soon.get(horizon)
+    if point is None:
+        raise ValueError(f"the period ends before the next {horizon} is over; ask for horizon=period")
+    return point
+
+
+def _means(futures: Futures, horizon: str) -> dict[UsageColumn, float]:
+    """Expected usage by column: of the whole period, or of the next hour or day alone."""
+    means = _point(futures, horizon).usage.mean(axis=0) - (0.0 if horizon == "period" else futures.now.usage[0])
+    return dict(zip(futures.columns, means.tolist(), strict=True))
+
+
+def _usage(means: Mapping[UsageColumn, float]) -> Callable[[str, str], dict[str, float]]:
     def of(operation: str, micro: str) -> dict[str, float]:
         sums = dict.fromkeys(_FIELDS, 0.0)
-        for column, mean in zip(futures.columns, means, strict=True):
+        for column, mean in means.items():
             mine = operation in ("", column.operation_id) and micro in ("", column.micro_operation_type)
             if mine and column.field in sums:
-                sums[column.field] += float(mean)
+                sums[column.field] += mean
         return {name: round(value, 3) for name, value in sums.items()}
 
     return of

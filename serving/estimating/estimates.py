@@ -13,8 +13,9 @@ from models.contracts import LEVELS
 from serving.accounts.billing import HistoryReader
 from serving.demand.demand_publisher import demand_rules
 from serving.estimating.forecasting import NANOSECONDS
-from serving.estimating.futures import Checkpoint, Futures, Request, Sources, usage_futures
+from serving.estimating.futures import Checkpoint, Futures, Request, Sources
 from serving.estimating.passing import along, next_tiers, passing
+from serving.estimating.sampled_usage import usage_futures
 from serving.pricing.money import rounded
 from serving.pricing.paths import PathCosts
 from serving.pricing.plan import Plan
@@ -127,12 +128,19 @@ def price_versions(sources: Sources, plan: Plan) -> dict[str, str]:
 
 
 def _spent(sources: Sources, plan: Plan, futures: Futures, request: Request) -> Decimal:
-    """Spend so far: exact, from the bill itself where prices follow time, as paths round their mean factors."""
-    if not any(charge.factors for charge in plan.charges) or futures.now.at_ns <= request.start_ns:
+    """Spend so far: exact, from the bill itself where prices follow time, as paths round their mean factors.
+
+    So it is where the plan changed within the period: each part of it is billed under the version that held.
+    """
+    biller = sources.commerce.biller
+    until_ns = min(futures.spent_until_ns, request.end_ns)
+    if until_ns <= request.start_ns:
         return futures.now.costs(plan, futures.columns).totals[0]
-    period = Period(request.start_ns, futures.now.at_ns)
-    reader = HistoryReader(sources.history, request.user)
-    return sources.commerce.biller.under([plan], request.user, period, reader).total
+    period = Period(request.start_ns, until_ns)
+    versions = biller.versions(plan.id, request.user, period)
+    if len(versions) == 1 and not any(charge.factors for charge in plan.charges):
+        return futures.now.costs(plan, futures.columns).totals[0]
+    return biller.under(versions, request.user, period, HistoryReader(sources.history, request.user)).total
 
 
 def _operations(now: PathCosts, cost: PathCosts) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,25 +66,31 @@ def model_in_force(watch: ChampionWatch) -> Model:
 
 
 def usage_panel(
-    history: History, window_s: int, until_ns: int, user: str | None = None, season: int | None = None
+    history: History,
+    window_s: int,
+    until_ns: int,
+    user: str | None = None,
+    season: int | None = None,
+    wanted: Callable[[str], bool] | None = None,
 ) -> Panel:
     """Every series that was used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, as one panel.
 
-    ``season`` is the model's, in windows; by default that of windows of this length.
+    ``season`` is the model's, in windows; by default that of windows of this length. ``wanted`` says of which
+    resources and meters; with it the panel may have no series at all.
     Windows without usage count as zero up to ``until_ns``. Raises TooLittleHistoryError when there are fewer than
     `MINIMUM_WINDOWS` since the first usage.
     """
     window_ns = window_s * NANOSECONDS
     end_ns = until_ns - until_ns % window_ns
     frame = history.windows(window_s, end_ns - CONTEXT_WINDOWS * window_ns, end_ns, user=user)
-    series = all_series(frame, window_ns) if not frame.is_empty() else pl.DataFrame()
-    if series.is_empty():
+    series = all_series(frame, window_ns, wanted) if not frame.is_empty() else pl.DataFrame()
+    if frame.is_empty() or (wanted is None and series.is_empty()):
         whom = f"user {user!r}" if user else "anyone"
         raise TooLittleHistoryError(
             f"too little history: no usage of {whom} in the last {CONTEXT_WINDOWS} closed windows of {window_s} s",
             MINIMUM_WINDOWS,
         )
-    panel = _padded(Panel.from_frame(series, window_ns, season or _season(window_s)), end_ns)
+    panel = _padded(_panel(series, frame, window_ns, season or _season(window_s)), end_ns)
     if panel.windows < MINIMUM_WINDOWS:
         missing = MINIMUM_WINDOWS - panel.windows
         raise TooLittleHistoryError(
@@ -100,6 +107,8 @@ def sample_futures(model: Model, panel: Panel, horizon: int, count: int, seed: i
     Raises TooLittleHistoryError when the horizon is more than `LONGEST_REACH` times the history.
     """
     _check_reach(panel, horizon)
+    if not panel.series or not horizon:
+        return np.zeros((count, len(panel.series), horizon))
     forecaster = _ready(model, panel, horizon)
     return np.maximum(forecaster.paths(panel, horizon, count, seed), 0.0)
 
@@ -149,6 +158,13 @@ def _check_reach(panel: Panel, horizon: int) -> None:
             f"(at most {LONGEST_REACH} times the history); {missing} more windows are needed",
             missing,
         )
+
+
+def _panel(series: pl.DataFrame, frame: pl.DataFrame, window_ns: int, season: int) -> Panel:
+    if not series.is_empty():
+        return Panel.from_frame(series, window_ns, season)
+    first_ns, last_ns = (int(value) for value in frame["window_start"].cast(pl.Int64).sort()[[0, -1]])
+    return Panel((), (), (), np.zeros((0, (last_ns - first_ns) // window_ns + 1)), first_ns, window_ns, season)
 
 
 def _padded(panel: Panel, end_ns: int) -> Panel:

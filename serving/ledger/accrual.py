@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -20,7 +19,6 @@ class Accruals:
 
     def __init__(self, journal: Journal, biller: Biller, history: History, terms: CustomerTerms) -> None:
         self._journal, self._biller, self._history, self._terms = journal, biller, history, terms
-        self._lock = threading.Lock()
 
     def bring_up(self, user: str, plan_id: str, period: Period, now_ns: int) -> Decimal:
         """Rate the period so far, post what changed, and return the balance: the customer's spend."""
@@ -29,13 +27,18 @@ class Accruals:
         return self.post(user, plan_id, period, bill, now_ns)
 
     def post(self, user: str, plan_id: str, period: Period, bill: SplitInvoice, now_ns: int) -> Decimal:
-        """Make the ledger say what a bill of an open period says; returns its total."""
+        """Make the ledger say what a bill of an open period says; returns its total.
+
+        A period that was invoiced stays as it is: what comes late is a correction.
+        """
         owed: dict[str, Decimal] = {}
         for one in bill.slices:
             for line in one.lines:
                 name = f"{line.id}@{one.plan_version}"
                 owed[name] = owed.get(name, Decimal(0)) + line.amount
-        with self._lock:
+        with self._journal.tables.transaction():  # no other server posts between the balance and what it lacks
+            if self._journal.invoiced(user, period):
+                return sum(owed.values(), Decimal(0))
             posted = self._journal.balance(f"unbilled:{user}", period)
             changes = {
                 name: change

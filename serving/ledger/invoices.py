@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS invoices (
     closed_ns BIGINT NOT NULL
 )
 """
+_QUERY = "SELECT number, user_id, start_ns, end_ns, total, currency, body, digest, closed_ns FROM invoices"
 Credited = Callable[[SplitInvoice, Sequence[Plan], str, int], SplitInvoice]
 """A bill with what broken service levels are owed, measured in the log up to an offset."""
 LogSource = Callable[[str, Period, int], UsageReader]
@@ -86,41 +87,38 @@ class Invoices:
         """
         if now_ns < period.end_ns:
             raise InvoiceError(409, "the period has not ended; an invoice closes a period that has")
-        for other in self.every(user):
-            if other.period.start_ns < period.end_ns and period.start_ns < other.period.end_ns:
-                raise InvoiceError(409, f"invoice {other.number} is about a part of this period; close what it leaves")
+        self._refuse_overlap(user, period)
         plan_id = self._biller.plan_of(user)
         versions = self._biller.versions(plan_id, user, period)
         maximum = self._biller.conditions(versions, user, period).maximum_factor
-        basis = {
+        basis: dict[str, Any] = {
             "log_offset": log_offset,
             "plan": plan_id,
             "versions": [plan.version for plan in versions],
             "maximum_factor": None if maximum is None else str(maximum),
-            "credits": [
-                [one.id, str(one.balance), one.priority, one.expires_ns]
-                for one in self._accruals.credits(user, plan_id, period)
-            ],
+            "credits": self._credits(user, plan_id, period),
         }
-        bill = self._rated(user, period, basis, log_offset)
-        seen = self._journal.balance(f"unbilled:{user}", period)
-        total = self._accruals.post(user, plan_id, period, bill, now_ns)
-        if seen:
-            owed = sum((line.amount for line in bill.lines if line.kind == "sla_credit"), Decimal(0))
-            gap = abs(total - owed - sum(seen.values(), Decimal(0)))
-            self.largest_difference = max(self.largest_difference, gap)
-        return self._issue(user, period, bill, basis, now_ns)
+        while True:
+            bill = self._rated(user, period, basis, log_offset)
+            # Rating takes long and keeps nobody out; what another server did meanwhile is looked at before it counts.
+            with self._tables.transaction():
+                self._refuse_overlap(user, period)
+                credits = self._credits(user, plan_id, period)
+                if credits == basis["credits"]:
+                    self._accrue(user, plan_id, period, bill, now_ns)
+                    return self._issue(user, period, bill, basis, now_ns)
+            basis["credits"] = credits
 
     def every(self, user: str | None = None) -> list[NumberedInvoice]:
         """Invoices in the order of their numbers, of one user or of all."""
-        query = "SELECT number, user_id, start_ns, end_ns, total, currency, body, digest, closed_ns FROM invoices"
         mine = "" if user is None else " WHERE user_id = ?"
-        rows = self._tables.rows(f"{query}{mine} ORDER BY sequence", () if user is None else (user,))
+        rows = self._tables.rows(f"{_QUERY}{mine} ORDER BY sequence", () if user is None else (user,))
         return [_read(row) for row in rows]
 
     def find(self, number: str) -> NumberedInvoice | None:
         """The invoice of a number."""
-        return next((one for one in self.every() if one.number == number), None)
+        rows = self._tables.rows(f"{_QUERY} WHERE number = ?", (number,))
+        return _read(rows[0]) if rows else None
 
     def reproduce(self, invoice: NumberedInvoice) -> str:
         """The digest of the invoice made again from the log, the plan versions and the prices that it rests on."""
@@ -137,6 +135,13 @@ class Invoices:
         basis = invoice.document["basis"]
         bill = self._rated(invoice.user, invoice.period, basis, log_offset)
         now = _amounts(bill_document(bill, invoice.user, invoice.period))
+        with self._tables.transaction():  # two servers that correct at once enter a difference once
+            return self._enter(invoice, now, log_offset, now_ns)
+
+    def _enter(
+        self, invoice: NumberedInvoice, now: Mapping[str, Decimal], log_offset: int, now_ns: int
+    ) -> list[dict[str, Any]]:
+        """Enter the difference between an invoice's corrected lines and what they should be; returns its lines."""
         was = self._corrected(invoice)
         changes = []
         for name in sorted({*was, *now}):
@@ -146,13 +151,34 @@ class Invoices:
                     about = f"{word} of {name} of invoice {invoice.number}"
                     changes.append({"id": name, "invoice": invoice.number, "description": about, "amount": str(amount)})
         if changes:
-            account, against = f"corrections:{invoice.user}", f"revenue:{basis['plan']}"
+            account, against = f"corrections:{invoice.user}", f"revenue:{invoice.document['basis']['plan']}"
             pairs = [(one, Decimal(one["amount"])) for one in changes]
             postings = [Posting(account, one["id"], amount, invoice.currency, one) for one, amount in pairs]
             postings += [Posting(against, one["id"], -amount, invoice.currency) for one, amount in pairs]
             key = f"correction:{invoice.number}:{log_offset}"
             self._journal.post(key, "correction", invoice.user, invoice.period, now_ns, postings, "late events")
         return changes
+
+    def _credits(self, user: str, plan_id: str, period: Period) -> list[list[Any]]:
+        """What is left of prepaid credits, as an invoice's basis keeps it."""
+        return [
+            [one.id, str(one.balance), one.priority, one.expires_ns]
+            for one in self._accruals.credits(user, plan_id, period)
+        ]
+
+    def _accrue(self, user: str, plan_id: str, period: Period, bill: SplitInvoice, now_ns: int) -> None:
+        """Make the ledger say what the invoice says, and note by how much it said something else."""
+        seen = self._journal.balance(f"unbilled:{user}", period)
+        total = self._accruals.post(user, plan_id, period, bill, now_ns)
+        if seen:
+            owed = sum((line.amount for line in bill.lines if line.kind == "sla_credit"), Decimal(0))
+            gap = abs(total - owed - sum(seen.values(), Decimal(0)))
+            self.largest_difference = max(self.largest_difference, gap)
+
+    def _refuse_overlap(self, user: str, period: Period) -> None:
+        query = "SELECT number FROM invoices WHERE user_id = ? AND start_ns < ? AND end_ns > ? ORDER BY sequence"
+        for (number,) in self._tables.rows(query, (user, period.end_ns, period.start_ns)):
+            raise InvoiceError(409, f"invoice {number} is about a part of this period; close what it leaves")
 
     def _rated(self, user: str, period: Period, basis: Mapping[str, Any], log_offset: int) -> SplitInvoice:
         """The bill of a period on a basis: plan versions, credits, maximum, and the log up to an offset."""
@@ -172,28 +198,28 @@ class Invoices:
     def _issue(
         self, user: str, period: Period, bill: SplitInvoice, basis: Mapping[str, Any], now_ns: int
     ) -> NumberedInvoice:
-        with self._tables.transaction():
-            (sequence,) = self._tables.rows("SELECT coalesce(max(sequence), 0) + 1 FROM invoices")[0]
-            number = f"INV-{datetime.fromtimestamp(period.start_ns / NANOSECONDS, UTC):%Y}-{int(sequence):06d}"
-            pending = self._pending(user)
-            due = bill.total + sum((Decimal(one["amount"]) for one in pending), Decimal(0))
-            document = bill_document(bill, user, period) | {
-                "number": number,
-                "issued": iso(now_ns),
-                "basis": dict(basis),
-                "corrections": pending,
-                "amount_due": str(due),
-            }
-            body = canonical(document)
-            self._tables.write(
-                "INSERT INTO invoices (sequence, number, user_id, start_ns, end_ns, total, currency, body, digest, "
-                "closed_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(sequence, number, user, period.start_ns, period.end_ns, str(bill.total), bill.currency),
-                    *(body, digest(body), now_ns),
-                ),
-            )
-            self._move(user, period, number, bill.currency, pending, now_ns)
+        """Number and keep the invoice and move its balance, inside the transaction of `close`."""
+        (sequence,) = self._tables.rows("SELECT coalesce(max(sequence), 0) + 1 FROM invoices")[0]
+        number = f"INV-{datetime.fromtimestamp(period.start_ns / NANOSECONDS, UTC):%Y}-{int(sequence):06d}"
+        pending = self._pending(user)
+        due = bill.total + sum((Decimal(one["amount"]) for one in pending), Decimal(0))
+        document = bill_document(bill, user, period) | {
+            "number": number,
+            "issued": iso(now_ns),
+            "basis": dict(basis),
+            "corrections": pending,
+            "amount_due": str(due),
+        }
+        body = canonical(document)
+        self._tables.write(
+            "INSERT INTO invoices (sequence, number, user_id, start_ns, end_ns, total, currency, body, digest, "
+            "closed_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(sequence, number, user, period.start_ns, period.end_ns, str(bill.total), bill.currency),
+                *(body, digest(body), now_ns),
+            ),
+        )
+        self._move(user, period, number, bill.currency, pending, now_ns)
         found = self.find(number)
         assert found is not None
         return found

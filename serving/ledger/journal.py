@@ -118,6 +118,13 @@ class Journal:
                 )
         return True
 
+    def invoiced(self, user: str, period: Period) -> bool:
+        """Whether the balance of exactly this period was moved to an invoice."""
+        query = (
+            "SELECT 1 FROM ledger_transactions WHERE user_id = ? AND kind = 'invoice' AND start_ns = ? AND end_ns = ?"
+        )
+        return bool(self.tables.rows(query, (user, period.start_ns, period.end_ns)))
+
     def balance(self, account: str, period: Period | None = None) -> dict[str, Decimal]:
         """The balance of an account by line, in all or of transactions about one period."""
         query = "SELECT p.line, p.amount FROM ledger_postings p"

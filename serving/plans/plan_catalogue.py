@@ -20,6 +20,8 @@ CREATE TABLE IF NOT EXISTS plan_versions (
     PRIMARY KEY (plan_id, version)
 )
 """
+LOOK_S = 1.0
+"""A version that another server published is known here after so long at most."""
 
 
 class PlanCatalogue(Mapping[str, Plan]):
@@ -28,9 +30,9 @@ class PlanCatalogue(Mapping[str, Plan]):
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         tables.create(_TABLE)
-        self._versions: dict[str, list[Plan]] = {}
-        for (body,) in tables.rows("SELECT body FROM plan_versions ORDER BY plan_id, version"):
-            self._add(parse_plan(body))
+        self._known: dict[str, list[Plan]] = {}
+        self._looked_s = time.monotonic()
+        self._read_new()
 
     def publish(self, plan: Plan) -> bool:
         """Make a version known for good; False where it was known.
@@ -38,6 +40,11 @@ class PlanCatalogue(Mapping[str, Plan]):
         Raises PlanError for contents that differ from what was published under this version, for a version that takes
         effect no later than the one before it, and for another currency.
         """
+        with self._tables.transaction():  # several servers that publish at once do so one after the other
+            return self._publish(plan)
+
+    def _publish(self, plan: Plan) -> bool:
+        self._read_new()
         rows = self._tables.rows(
             "SELECT digest, published_ns FROM plan_versions WHERE plan_id = ? AND version = ?", (plan.id, plan.version)
         )
@@ -97,7 +104,23 @@ class PlanCatalogue(Mapping[str, Plan]):
     def __len__(self) -> int:
         return len(self._versions)
 
+    @property
+    def _versions(self) -> Mapping[str, list[Plan]]:
+        """Versions by plan, at most `LOOK_S` older than the database: another server may have published since."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._read_new()
+        return self._known
+
+    def _read_new(self) -> None:
+        known = {(plan.id, plan.version) for versions in self._known.values() for plan in versions}
+        for plan_id, version in self._tables.rows("SELECT plan_id, version FROM plan_versions ORDER BY 1, 2"):
+            if (plan_id, int(version)) not in known:
+                query = "SELECT body FROM plan_versions WHERE plan_id = ? AND version = ?"
+                self._add(parse_plan(self._tables.rows(query, (plan_id, version))[0][0]))
+
     def _add(self, plan: Plan) -> None:
-        versions = self._versions.setdefault(plan.id, [])
-        versions.append(plan)
-        versions.sort(key=lambda one: one.version)
+        """Put a version where it belongs; a new list, as another thread may be going through the old one."""
+        versions = [one for one in self._known.get(plan.id, ()) if one.version != plan.version]
+        self._known[plan.id] = sorted([*versions, plan], key=lambda one: one.version)

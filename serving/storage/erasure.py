@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from features.database import Connection, tables
+from serving.alerts import detector_erasure
 from serving.ledger import erasure as ledger_erasure
 from serving.storage.archive import Archive
 from serving.storage.log_erasure import erase_rows, matching
@@ -26,7 +27,7 @@ _PLACES = (
     ("anomaly_users", "user_id = :user"),
     ("planned_events", "user_id = :user"),
     ("raised_bars", "user_id = :user"),
-    ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),
+    ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),  # of databases before version 2
     ("accuracy", "user_id = :user"),
     ("budgets", "user_id = :user"),
     ("budget_rules", "user_id = :user"),
@@ -66,6 +67,7 @@ def erase(connection: Connection, user: str, archive: Archive | None = None) -> 
         removed = {"events": erase_rows(connection, theirs, [*found, *later])}
         removed["archived_events"] = archive.erase(theirs, last_erasure(connection) + 1) if archive else 0
         removed["windows"] = erase_user(connection, user)
+        removed["detector_series"] = detector_erasure.erase_user(connection, user)
         for table, condition in _present(connection, _PLACES):
             removed[table] = connection.execute(f"DELETE FROM {table} WHERE {condition}", {"user": user}).rowcount  # noqa: S608
         removed |= ledger_erasure.forget(connection, user)
@@ -93,7 +95,7 @@ def remaining(connection: Connection, user: str, archive: Archive | None = None)
     parts = archive.parts() if archive else []
     counts["archived_events"] = sum(archive.read(part).filter(theirs).height for part in parts) if archive else 0
     counts["windows"] = windows_of(connection, user)
-    for table, condition in _present(connection, (*_PLACES, *ledger_erasure.PLACES)):
+    for table, condition in _present(connection, (*_PLACES, *detector_erasure.PLACES, *ledger_erasure.PLACES)):
         query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608
         counts[table] = connection.execute(query, {"user": user}).fetchone()[0]
     counts["audit"] = len(_acts_of(connection, user))

@@ -7,10 +7,11 @@ that a data directory of an earlier version goes on working and one of a later v
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from features.database import Connection, Location, connect
+from serving.alerts.upgrade import blocks_of_rows
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS schema_versions (
@@ -27,14 +28,21 @@ class SchemaVersionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A step from the version before: what it is for, and statements that both databases understand."""
+    """A step from the version before: what it is for, and statements that both databases understand.
+
+    ``convert`` comes after the statements, in the same transaction, where rows must be read to be written anew.
+    """
 
     version: int
     about: str
     statements: tuple[str, ...] = ()
+    convert: Callable[[Connection], None] | None = None
 
 
-MIGRATIONS = (Migration(1, "the tables as each store makes them"),)
+MIGRATIONS = (
+    Migration(1, "the tables as each store makes them"),
+    Migration(2, "detectors in blocks instead of a row of text a series", convert=blocks_of_rows),
+)
 """All steps in order, each one version further; a published step never changes."""
 
 
@@ -66,6 +74,8 @@ def _apply(connection: Connection, step: Migration) -> None:
         if _version(connection) < step.version:
             for statement in step.statements:
                 connection.execute(statement)
+            if step.convert is not None:
+                step.convert(connection)
             row = (step.version, step.about, time.time_ns())
             connection.execute("INSERT INTO schema_versions VALUES (?, ?, ?)", row)
         connection.execute("COMMIT")

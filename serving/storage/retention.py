@@ -9,6 +9,7 @@ import polars as pl
 
 from features.database import Connection, tables
 from features.stored_windows import ROLLUP_S
+from serving.alerts import detector_erasure
 from serving.storage import window_table
 from serving.storage.archive import Archive
 from serving.storage.erasure import ERASURES, last_erasure, note_erasure
@@ -68,6 +69,7 @@ def expire(connection: Connection, before_ns: int, archive: Archive, with_hours:
         removed = {"events": erase_rows(connection, old, found)}
         removed["archived_events"] = archive.erase(old, last_erasure(connection) + 1)
         removed["windows"] = window_table.drop_before(connection, before_ns)
+        detector_erasure.gather(connection, before_ns)
         if with_hours:
             query = "DELETE FROM rollups WHERE window_start_ns < ?"
             removed["hours"] = connection.execute(query, (before_ns,)).rowcount

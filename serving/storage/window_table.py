@@ -10,7 +10,7 @@ import polars as pl
 
 from features.database import Connection
 from features.stored_windows import ROLLUP_S, SUMMED, next_number
-from features.window_rows import AMOUNTS, COUNTS, GRID, WindowRows, merged
+from features.window_rows import WindowRows, merged
 from features.windows import KEYS
 
 SHARDS = 16
@@ -102,12 +102,8 @@ def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
     new = sums.select(KEYS).unique(maintain_order=True).join(known, on=KEYS, how="anti")
     first = next_number(connection)
     add_series(connection, ((first + at, shard_of(key[0]), *key) for at, key in enumerate(new.iter_rows())))
-    rows = WindowRows(
-        sums["window_start"].cast(pl.Int64).to_numpy(),
-        sums.join(_numbers(connection), on=KEYS, how="left", maintain_order="left")["number"].to_numpy(),
-        np.stack([sums[name].to_numpy() for name in COUNTS]),
-        np.rint(np.stack([sums[name].to_numpy() for name in AMOUNTS]) * GRID),
-    )
+    numbers = sums.join(_numbers(connection), on=KEYS, how="left", maintain_order="left")["number"].to_numpy()
+    rows = WindowRows.of(sums, numbers)
     if window_s >= ROLLUP_S:
         roll_up(connection, window_s, rows)
         return

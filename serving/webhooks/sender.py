@@ -8,6 +8,7 @@ import random
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from metercast.client.webhook import HEADER, sign
@@ -17,6 +18,8 @@ from serving.webhooks.store import Due, WebhookStore
 
 NANOSECONDS = 1_000_000_000
 ATTEMPTS = 12
+AT_ONCE = 8
+"""So many requests at a time: a receiver that does not answer holds up few others."""
 TIMEOUT_S = 10.0
 _logger = logging.getLogger(__name__)
 
@@ -42,14 +45,16 @@ class WebhookSender:
 
     def tick(self, now_ns: int) -> int:
         """Send everything that is due; returns how many attempts were made."""
-        waiting = self._store.due(now_ns)
-        for due in waiting:
-            if self._stopping.is_set():
-                break
-            self._attempt(due)
-        return len(waiting)
+        claimed = self._store.claim(now_ns)
+        if claimed:
+            with ThreadPoolExecutor(AT_ONCE, "metercast-webhook") as pool:
+                list(pool.map(self._attempt, claimed))
+        return len(claimed)
 
     def _attempt(self, due: Due) -> None:
+        if self._stopping.is_set():  # given back at once, so that the next start need not wait for the lease
+            self._store.release(due, time.time_ns())
+            return
         at_ns = time.time_ns()
         status, error = send(due, at_ns)
         if 200 <= status < 300:

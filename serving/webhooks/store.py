@@ -21,6 +21,8 @@ EVENTS = (
     "invoice.corrected",
     "webhook.test",
 )
+LEASE_NS = 300 * 1_000_000_000
+"""So long a server has for what it claimed; longer than it takes where every receiver is as slow as it may be."""
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS webhooks (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, url TEXT NOT NULL, "
     "secret TEXT NOT NULL, events TEXT NOT NULL, created_ns BIGINT NOT NULL)",
@@ -122,18 +124,35 @@ class WebhookStore:
                     )
         return True
 
-    def due(self, now_ns: int, limit: int = 32) -> list[Due]:
-        """What is to be sent now, the longest waiting first."""
-        rows = self._tables.rows(
-            "SELECT w.id, w.user_id, w.url, w.secret, w.events, e.id, e.kind, e.body, q.attempts FROM webhook_queue q "
-            "JOIN webhooks w ON w.id = q.webhook_id JOIN webhook_events e ON e.id = q.event_id "
-            "WHERE q.state = 'waiting' AND q.next_ns <= ? ORDER BY q.next_ns, e.id LIMIT ?",
-            (now_ns, limit),
-        )
+    def claim(self, now_ns: int, limit: int = 32) -> list[Due]:
+        """What is to be sent now, the longest waiting first; until `LEASE_NS` later nobody else is given it.
+
+        So each of several servers sends what no other does, and what a killed one left is sent after a while.
+        """
+        with self._tables.transaction():
+            rows = self._tables.rows(
+                "SELECT w.id, w.user_id, w.url, w.secret, w.events, e.id, e.kind, e.body, q.attempts "
+                "FROM webhook_queue q JOIN webhooks w ON w.id = q.webhook_id "
+                "JOIN webhook_events e ON e.id = q.event_id "
+                "WHERE q.state = 'waiting' AND q.next_ns <= ? ORDER BY q.next_ns, e.id LIMIT ?",
+                (now_ns, limit),
+            )
+            for row in rows:
+                self._tables.write(
+                    "UPDATE webhook_queue SET next_ns = ? WHERE event_id = ? AND webhook_id = ?",
+                    (now_ns + LEASE_NS, row[5], row[0]),
+                )
         return [
             Due(Webhook(row[0], row[1], row[2], row[3], tuple(json.loads(row[4]))), row[5], row[6], row[7], int(row[8]))
             for row in rows
         ]
+
+    def release(self, due: Due, now_ns: int) -> None:
+        """Give back what was claimed and not tried."""
+        self._tables.write(
+            "UPDATE webhook_queue SET next_ns = ? WHERE event_id = ? AND webhook_id = ?",
+            (now_ns, due.event_id, due.webhook.id),
+        )
 
     def record(self, due: Due, at_ns: int, status: int, error: str, state: str, next_ns: int) -> None:
         """Log an attempt, and what follows: ``waiting`` until ``next_ns``, ``delivered`` or ``failed``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import shutil
 import socket
 import sqlite3
 import statistics
@@ -12,6 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from serving.storage import window_table
 HOUR_NS = 3_600_000_000_000
 PARTS = (("checkout", "CPU_INSTRUCTION", "executions"), ("checkout", "DISK_WRITE", ""), ("search", "NETWORK_SEND", ""))
 ASKS = 100
+TRAINED = 20
 
 
 def fill(path: Path, users: int, days: int) -> int:
@@ -55,7 +61,30 @@ def fill(path: Path, users: int, days: int) -> int:
     return count
 
 
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> float:
+@contextmanager
+def served(data: Path) -> Iterator[tuple[http.client.HTTPConnection, int]]:
+    """A platform on a data directory: a connection to it, and its port."""
+    (data / "serve.yaml").write_text("windows_s: [3600]\nrequests_per_minute: 1000000\n")
+    command = [sys.executable, "-m", "metercast.command", "serve", "--data", str(data), "--port", "0", "--json"]
+    with subprocess.Popen([*command, "--config", str(data / "serve.yaml")], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        port = int(json.loads(server.stdout.readline())["url"].rpartition(":")[2])
+        yield http.client.HTTPConnection("127.0.0.1", port), port
+        server.terminate()
+
+
+def train(config: str, data: Path, days: int) -> None:
+    """Put the champion of a training on a few users into a data directory."""
+    with tempfile.TemporaryDirectory() as directory:
+        fill(Path(directory) / "metercast.db", TRAINED, days)
+        with served(Path(directory)) as (connection, _):
+            until_visible(connection, "user0000")  # from now on the engine knows that the hours before have closed
+        command = [sys.executable, "-m", "metercast.command", "train", config, "--data", directory, "--promote"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        shutil.copytree(Path(directory) / "models" / "champion", data / "models" / "champion")
+
+
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None, status: int = 200) -> float:
     """Seconds until the whole answer was there."""
     sent = None if body is None else json.dumps(body)
     started = time.perf_counter()
@@ -63,7 +92,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: An
     response = connection.getresponse()
     text = response.read()
     spent_s = time.perf_counter() - started
-    assert response.status == 200, (path, text[:300])
+    assert response.status == status, (path, text[:300])
     return spent_s
 
 
@@ -93,21 +122,20 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--listeners", type=int, default=100)
+    parser.add_argument("--train", metavar="CONFIG", help=f"serve what this trains on the usage of {TRAINED} users")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory)
         windows = fill(data / "metercast.db", args.users, args.days)
-        (data / "serve.yaml").write_text("windows_s: [3600]\nrequests_per_minute: 1000000\n")
-        command = [sys.executable, "-m", "metercast.command", "serve", "--data", directory, "--port", "0", "--json"]
-        with subprocess.Popen([*command, "--config", str(data / "serve.yaml")], stdout=subprocess.PIPE) as server:
-            assert server.stdout is not None
-            port = int(json.loads(server.stdout.readline())["url"].rpartition(":")[2])
+        if args.train:
+            train(args.train, data, args.days)
+        with served(data) as (connection, port):
             streams = listeners(port, args.listeners)
-            figures = measure(http.client.HTTPConnection("127.0.0.1", port), args.users)
+            figures = measure(connection, args.users)
             for stream in streams:
                 stream.close()
-            server.terminate()
-    print(json.dumps({"windows": windows, "users": args.users, "listeners": args.listeners} | figures, indent=2))
+    about = {"windows": windows, "users": args.users, "listeners": args.listeners, "model": args.train or "stand-in"}
+    print(json.dumps(about | figures, indent=2))
 
 
 def measure(connection: http.client.HTTPConnection, users: int) -> dict[str, dict[str, float]]:
@@ -117,9 +145,49 @@ def measure(connection: http.client.HTTPConnection, users: int) -> dict[str, dic
     figures = {"users": told([ask(connection, "GET", "/v1/users") for _ in range(5)])}
     for name in ("spend", "operations", "invoices"):
         figures[name] = told([ask(connection, "GET", f"/v1/{name}?user={user}") for user in order])
-    fresh = [ask(connection, "POST", "/v1/estimates", {"user": user}) for user in order[:40]]
-    cached = [ask(connection, "POST", "/v1/estimates", {"user": user}) for user in order[:40]]
-    return figures | {"estimate, fresh": told(fresh), "estimate, cached": told(cached)}
+    for name, ahead_days in (("this month", None), ("a month ahead", 30)):
+        asked = [{"user": user} | (period(ahead_days) if ahead_days else {}) for user in order]
+        for kind in ("fresh", "cached"):
+            seconds = [ask(connection, "POST", "/v1/estimates", question) for question in asked]
+            figures[f"estimate to the end of {name}, {kind}"] = told(seconds)
+    figures["event to visible estimate"] = told([until_visible(connection, user) for user in order])
+    return figures
+
+
+def period(days: int) -> dict[str, str]:
+    """A period that began with this day and has ``days`` to go: the longest look ahead of a bill by the month."""
+    now_s = int(time.time()) // 86_400 * 86_400
+    return {"period_start": _iso(now_s), "period_end": _iso(now_s + days * 86_400)}
+
+
+def until_visible(connection: http.client.HTTPConnection, user: str) -> float:
+    """Seconds from sending an event that costs 3 USD until the user's estimate, which was asked before, says so."""
+    spent = _spent(connection, user)
+    usage = {"cpuCycles": 10_000_000_000, "memoryBytes": 0, "networkBytes": 0, "diskBytes": 0, "executionTimeMs": 9.5}
+    event = {
+        "timestamp": time.time(),
+        "operationID": "checkout",
+        "microOperationType": "CPU_INSTRUCTION",
+        "resourceUsage": usage,
+        "userID": user,
+        "executionID": 1,
+        "parentExecutionID": 0,
+    }
+    started = time.perf_counter()
+    ask(connection, "POST", "/v1/events", [event], status=202)
+    while _spent(connection, user) < spent + Decimal("2.99"):
+        assert time.perf_counter() - started < 30, "the event is not in the estimate after half a minute"
+        time.sleep(0.005)
+    return time.perf_counter() - started
+
+
+def _spent(connection: http.client.HTTPConnection, user: str) -> Decimal:
+    connection.request("POST", "/v1/estimates", json.dumps({"user": user}), {"Content-Type": "application/json"})
+    return Decimal(json.loads(connection.getresponse().read())["estimates"][0]["spend_so_far"])
+
+
+def _iso(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from serving.alerts.anomaly import EVERYONE, WHOLE, Anomaly
 from serving.alerts.hook import DetectionHook
 from serving.alerts.intensity import Price
 from serving.alerts.store import parse
+from serving.engine.series_index import SeriesIndex
 
 ROOT = Path(__file__).resolve().parents[2]
 WINDOW_S, DAY = 300, 288
@@ -200,8 +201,10 @@ def watched(
     if past is not None:
         past.backup(connection)
     hook = DetectionHook(WINDOW_S, price=price(factors))
+    index = SeriesIndex()
     for frame in frames(usage, start, stop):
-        hook.closed(WINDOW_S, frame, connection)
+        rows, index = index.numbered(frame)
+        hook.closed(WINDOW_S, rows, index.names, connection)
         hook.write(connection)
     connection.commit()  # a copy waits for whoever writes
     return connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,19 @@ def test_versions_outlive_their_files(catalogue: PlanCatalogue, tmp_path: Path) 
     again = PlanCatalogue(Tables(tmp_path / "plans.db"))
     assert again.versions("p") == [_plan(1), _plan(2, "2", "2026-01-01")]
     assert again["p"].version == 2
+
+
+def test_servers_know_what_another_published(catalogue: PlanCatalogue, tmp_path: Path) -> None:
+    """What one server published is in force on the others soon, and cannot be published there with other prices."""
+    other = PlanCatalogue(Tables(tmp_path / "plans.db"))
+    catalogue.publish(_plan(1))
+    with pytest.raises(PlanError, match="published"):
+        other.publish(_plan(1, price="2"))
+    catalogue.publish(_plan(2, "2", "2026-01-01"))
+    end_s = time.monotonic() + 30
+    while other["p"].version != 2 and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert other.versions("p") == catalogue.versions("p")
 
 
 def test_what_is_in_force_follows_the_effective_date(catalogue: PlanCatalogue) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,17 +14,24 @@ import pytest
 from features.stored_windows import create
 from features.windows import SCHEMA
 from serving.accounts import spend
+from serving.accounts.billing import Biller, HistoryReader
+from serving.accounts.customer_terms import CustomerTerms
+from serving.accounts.quotes import QuoteDesk
 from serving.accounts.usage_records import usage_records
-from serving.plans.plan_files import load_plan, load_plans
+from serving.demand.demand_prices import PriceStore
+from serving.plans.plan_catalogue import PlanCatalogue
+from serving.plans.plan_files import load_plan, load_plans, parse_plan
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period
 from serving.storage import window_table
 from serving.storage.history import History
+from serving.storage.tables import Tables
 from tests.serving.conftest import PLANS
 
 HOUR_NS = 3_600_000_000_000
 NOW_NS = time.time_ns() // HOUR_NS * HOUR_NS
 PERIOD = Period(NOW_NS - 48 * HOUR_NS, NOW_NS)
+PLAN_IDS = ("micro-operations", "per-request", "by-event")
 BY_EVENT = """
 plan: {id: by-event, version: 1, currency: USD, description: A share of each}
 meters:
@@ -64,22 +72,46 @@ def history(tmp_path: Path) -> Iterator[History]:
     return History(tmp_path / "metercast.db")
 
 
-def test_invoice_is_that_of_the_single_windows(history: History, tmp_path: Path) -> None:
-    """Every plan, one that prices each event among them, gives the same lines as rating window by window."""
+@pytest.fixture
+def biller(tmp_path: Path) -> Iterator[Biller]:
+    """Bills under the shipped plans and one that prices each event."""
     (tmp_path / "by-event.yaml").write_text(BY_EVENT)
-    plans = [*load_plans(PLANS).values(), load_plan(tmp_path / "by-event.yaml")]
+    tables = Tables(tmp_path / "metercast.db")
+    catalogue = PlanCatalogue(tables)
+    for plan in [*load_plans(PLANS).values(), load_plan(tmp_path / "by-event.yaml")]:
+        catalogue.publish(plan)
+    quotes = QuoteDesk(tables, b"secret" * 8)
+    yield Biller(catalogue, PriceStore(tables), quotes, CustomerTerms(tables), (3600,), "by-event")
+    tables.close()
+
+
+def test_bill_is_that_of_the_single_windows(history: History, biller: Biller) -> None:
+    """Every plan, one that prices each event among them, gives the same lines as rating window by window."""
     windows = history.windows(3600, PERIOD.start_ns, PERIOD.end_ns, "ada")
-    for plan in plans:
+    for plan_id in PLAN_IDS:
+        (plan,) = biller.versions(plan_id, "ada", PERIOD)
         expected = rate(plan, usage_records(windows, HOUR_NS), PERIOD)
-        found = spend.invoice(history, (3600,), plan, "ada", PERIOD)
-        assert found.lines == expected.lines, plan.id
+        found = biller.bill(plan_id, "ada", PERIOD, HistoryReader(history, "ada"))
+        assert found.lines == expected.lines, plan_id
         assert found.total > 0
 
 
-def test_growth_ends_at_the_invoice_and_never_falls(history: History, tmp_path: Path) -> None:
+@pytest.mark.parametrize("plan_id", PLAN_IDS)
+def test_growth_ends_at_the_bill_and_never_falls(history: History, biller: Biller, plan_id: str) -> None:
     """The last point of the chart is the total, and spend only rises."""
-    (tmp_path / "by-event.yaml").write_text(BY_EVENT)
-    for plan in [*load_plans(PLANS).values(), load_plan(tmp_path / "by-event.yaml")]:
-        grown = spend.growth(history, (3600,), plan, "ada", PERIOD, PERIOD.end_ns, 10)
-        assert list(grown.costs.totals) == sorted(grown.costs.totals)
-        assert grown.costs.totals[-1] == spend.invoice(history, (3600,), plan, "ada", PERIOD).total
+    versions = biller.versions(plan_id, "ada", PERIOD)
+    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    assert list(grown.costs.totals) == sorted(grown.costs.totals)
+    assert grown.costs.totals[-1] == biller.bill(plan_id, "ada", PERIOD, HistoryReader(history, "ada")).total
+
+
+def test_growth_follows_a_change_of_plan(history: History, biller: Biller) -> None:
+    """Where a version took effect in mid-period, each part grows under its own, up to the bill that holds both."""
+    since = datetime.fromtimestamp((PERIOD.start_ns + 24 * HOUR_NS) / 1e9, UTC).isoformat()
+    later = BY_EVENT.replace("version: 1", f"version: 2, effective_from: {since}").replace('"10"', '"50"')
+    before = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
+    biller.plans.publish(parse_plan(later))
+    versions = biller.versions("by-event", "ada", PERIOD)
+    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    bill = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
+    assert grown.costs.totals[-1] == bill > before

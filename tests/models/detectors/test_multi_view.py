@@ -61,7 +61,7 @@ def test_many_series_at_once_score_as_each_alone() -> None:
                 value = float(SERIES[name][at])
                 assert found[name][at] == pytest.approx(detector.score_one(value, STAMPS[at]), rel=1e-9, abs=1e-12)
                 detector.learn_one(value, STAMPS[at])
-        assert bank.row(index) == pytest.approx(detector.state().arrays["row"])
+        assert bank.rows(np.array([index]))[0] == pytest.approx(detector.state().arrays["row"])
 
 
 def test_a_sustained_shift_is_seen_where_no_value_stands_out() -> None:

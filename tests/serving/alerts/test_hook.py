@@ -5,15 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from features.windows import SCHEMA
 from serving.alerts.anomaly import EVERYONE, Anomaly
+from serving.alerts.detector_store import DetectorStore
 from serving.alerts.hook import DetectionHook
+from serving.alerts.series_bank import SeriesBank
 from serving.alerts.store import read_open
+from tests.serving.alerts.closed_windows import Feed
 
 SECOND = 1_000_000_000
+FEED = Feed()
 
 
 def price(_operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
@@ -40,13 +46,19 @@ def window(second: int, network: float, wait_ms: float, runs: float = 10.0) -> p
 def run(seconds: list[tuple[float, float, float]], hook: DetectionHook, connection: sqlite3.Connection) -> None:
     """Feed (network bytes a run, wait ms a run, runs) second by second."""
     for second, (network, wait_ms, runs) in enumerate(seconds):
-        hook.closed(1, window(second + 1_000, network, wait_ms, runs), connection)
-        hook.write(connection)
+        FEED.close(hook, window(second + 1_000, network, wait_ms, runs), connection)
 
 
 def usual(count: int, runs: float = 10.0) -> list[tuple[float, float, float]]:
     """Seconds of calm with some noise."""
     return [(1_000 + 20 * (second % 5), 5 + second % 3, runs + second % 4) for second in range(count)]
+
+
+def states(connection: sqlite3.Connection) -> dict[Any, bytes]:
+    """The states of all series as a start would find them, to the last bit."""
+    bank = SeriesBank()
+    keys = DetectorStore().load(connection, bank)
+    return {key: bank.rows(np.array([number])).tobytes() for number, key in keys}
 
 
 def found(connection: sqlite3.Connection) -> list[Anomaly]:
@@ -84,8 +96,7 @@ def test_an_episode_ends_after_quiet_windows_and_survives_a_restart() -> None:
     assert len(found(connection)) == 1
     hook = DetectionHook(1, price=price)
     for second in range(41, 60):
-        hook.closed(1, window(1_000 + second, 1_020, 5), connection)
-        hook.write(connection)
+        FEED.close(hook, window(1_000 + second, 1_020, 5), connection)
     assert found(connection) == []
 
 
@@ -110,16 +121,14 @@ def test_a_rise_of_prices_is_told_at_once_and_as_what_it_is() -> None:
     connection = sqlite3.connect(":memory:")
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
-        hook.closed(3_600, frame, connection)
-        hook.write(connection)
+        FEED.close(hook, frame, connection)
     assert paged(connection) == []
 
     def dearer(operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
         return price(operation, {key: value * (2 if "network" in key[1] else 1) for key, value in excess.items()})
 
     hook = DetectionHook(3_600, price=dearer)
-    hook.closed(3_600, hourly(1, start_hour=48)[0], connection)
-    hook.write(connection)
+    FEED.close(hook, hourly(1, start_hour=48)[0], connection)
     told = [one for one in paged(connection) if one.kind == "price"]
     assert [(one.user, one.resource) for one in told] == [(EVERYONE, "network_bytes")]
     assert "rose by 100 %" in told[0].reason
@@ -132,12 +141,10 @@ def test_new_spend_is_told_until_it_has_a_past() -> None:
     connection = sqlite3.connect(":memory:")
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
-        hook.closed(3_600, frame, connection)
-        hook.write(connection)
+        FEED.close(hook, frame, connection)
     assert paged(connection) == []
     for frame in hourly(3, users=("ada", "ben", "cem"), start_hour=48):
-        hook.closed(3_600, frame, connection)
-        hook.write(connection)
+        FEED.close(hook, frame, connection)
     told = paged(connection)
     assert [(one.user, one.kind) for one in told] == [("cem", "new")]
     assert "is new" in told[0].reason
@@ -148,13 +155,11 @@ def test_a_new_user_starts_from_what_others_use() -> None:
     connection = sqlite3.connect(":memory:")
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(48):
-        hook.closed(3_600, frame, connection)
-        hook.write(connection)
+        FEED.close(hook, frame, connection)
     for place, frame in enumerate(hourly(3, users=("ada", "ben", "cem"), start_hour=48)):
         times = pl.when(pl.col("user_id") == "cem").then(10).otherwise(1)
         network = (pl.col("network_bytes") * times).alias("network_bytes")
-        hook.closed(3_600, frame.with_columns(network), connection)
-        hook.write(connection)
+        FEED.close(hook, frame.with_columns(network), connection)
         surges = [one for one in read_open(connection) if one.kind == "surge" and one.user == "cem"]
         assert bool(surges) or place == 0
 
@@ -166,8 +171,7 @@ def test_a_leak_is_told_as_a_drift() -> None:
     for hour, frame in enumerate(hourly(24 * 16)):
         growth = 1.05 ** max(0.0, hour / 24 - 8)
         network = (pl.col("network_bytes") * growth).cast(pl.Int64)
-        hook.closed(3_600, frame.with_columns(network_bytes=network), connection)
-        hook.write(connection)
+        FEED.close(hook, frame.with_columns(network_bytes=network), connection)
     drifts = [one for one in paged(connection) if one.kind == "drift"]
     assert drifts
     assert all(one.micro_operation_type == "NETWORK_SEND" for one in drifts)
@@ -182,19 +186,17 @@ def test_a_step_that_was_undone_leaves_nothing() -> None:
     run(usual(40), hook, disturbed)
     for is_written in (False, True):
         disturbed.execute("BEGIN")
-        hook.closed(1, storm, disturbed)
+        hook.closed(1, *FEED.numbered(storm), disturbed)
         if is_written:
             hook.write(disturbed)
         disturbed.execute("ROLLBACK")
         hook.rolled_back()
         hook.write(disturbed)
         assert found(disturbed) == []
-    hook.closed(1, storm, disturbed)
-    hook.write(disturbed)
+    FEED.close(hook, storm, disturbed)
     run([*usual(40), (9_000.0, 40.0, 10.0)], DetectionHook(1, price=price), kept)
     assert found(disturbed) == found(kept) != []
-    states = [one.execute("SELECT * FROM detectors ORDER BY series").fetchall() for one in (kept, disturbed)]
-    assert states[0] == states[1]
+    assert states(disturbed) == states(kept)
 
 
 def test_a_restart_changes_nothing() -> None:
@@ -203,11 +205,9 @@ def test_a_restart_changes_nothing() -> None:
     living, restarted = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
     hook = DetectionHook(1, price=price)
     for second, figures in enumerate(seconds):
-        hook.closed(1, window(second + 1_000, *figures), living)
-        hook.write(living)
+        FEED.close(hook, window(second + 1_000, *figures), living)
         anew = DetectionHook(1, price=price)
-        anew.closed(1, window(second + 1_000, *figures), restarted)
-        anew.write(restarted)
+        FEED.close(anew, window(second + 1_000, *figures), restarted)
     found_by = [one.execute("SELECT id, document FROM anomalies ORDER BY id").fetchall() for one in (living, restarted)]
     assert found_by[0] == found_by[1]
     assert found_by[0]
@@ -218,8 +218,7 @@ def test_states_of_series_fit_in_four_kilobytes() -> None:
     connection = sqlite3.connect(":memory:")
     hook = DetectionHook(3_600, price=price)
     for frame in hourly(24 * 5):
-        hook.closed(3_600, frame, connection)
-        hook.write(connection)
-    sizes = [len(state) for (state,) in connection.execute("SELECT state FROM detectors")]
-    assert sizes
-    assert max(sizes) <= 4_096
+        FEED.close(hook, frame, connection)
+    kept = states(connection)
+    assert kept
+    assert max(map(len, kept.values())) <= 4_096

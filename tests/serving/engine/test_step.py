@@ -101,7 +101,7 @@ def run(batches: list[LoggedBatch], cuts: Iterable[int], restarts: bool = False)
 
 def _collect(found: Found, parts: dict[int, list[WindowRows]], state: EngineState, outputs: Outputs) -> None:
     for window_s in RULES.windows_s:
-        found.closed[window_s].append(_sorted(outputs.frame(state, window_s)))
+        found.closed[window_s].append(_sorted(outputs.closed[window_s].frame(state.series.names)))
         parts[window_s] += [outputs.closed[window_s], outputs.revised[window_s]]
 
 
@@ -195,7 +195,9 @@ def test_a_step_changes_nothing_it_is_given(arriving: list[Arriving], cuts: list
     assert outputs.checkpoint.document == again.checkpoint.document
     assert outputs.checkpoint.baselines == again.checkpoint.baselines
     for window_s in RULES.windows_s:
-        assert_frame_equal(outputs.frame(first, window_s), again.frame(second, window_s))
+        assert_frame_equal(
+            outputs.closed[window_s].frame(first.series.names), again.closed[window_s].frame(second.series.names)
+        )
     assert all(np.array_equal(values, getattr(state.baselines, name), equal_nan=True) for name, values in kept.items())
 
 

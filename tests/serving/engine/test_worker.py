@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from features.sqlite_log import SqliteEventLog
+from features.window_rows import WindowRows
 from features.windows import aggregate
 from serving.engine.store import FencedError
 from serving.engine.worker import EngineWorker
@@ -33,9 +34,9 @@ class Watcher:
         self.fails = ""
         self.undone = 0
 
-    def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+    def closed(self, window_s: int, rows: WindowRows, names: pl.DataFrame, connection: sqlite3.Connection) -> None:
         self._fail_in("closed")
-        self.rows.append(rows)
+        self.rows.append(rows.frame(names))
 
     def write(self, connection: sqlite3.Connection) -> None:
         self._fail_in("write")
@@ -106,10 +107,10 @@ def test_ingest_goes_on_while_hooks_compute(tmp_path: Path) -> None:
     log.append([batch([event(-30.0)], 1)])
 
     class Slow(Watcher):
-        def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+        def closed(self, window_s: int, rows: WindowRows, names: pl.DataFrame, connection: sqlite3.Connection) -> None:
             assert not connection.in_transaction
             log.append([batch([event(-29.0)], 2)])
-            super().closed(window_s, rows, connection)
+            super().closed(window_s, rows, names, connection)
 
     engine(log, path, (1, 10), hooks=[Slow()]).advance()
     assert log.last_offset() == 2

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from features.database import connect
+from serving.accounts.commerce import Commerce
+from serving.api.spend import period_of
+from serving.ledger.invoices import InvoiceError, NumberedInvoice
 from serving.storage.erasure import erase, remaining
 from tests.serving.conftest import event
 
@@ -87,6 +93,71 @@ def test_a_period_is_closed_once_and_when_it_has_ended(shop: Shop) -> None:
     assert (early.status_code, "has not ended" in early.json()["detail"]) == (409, True)
 
 
+@pytest.fixture
+def two_servers(shop: Shop) -> Iterator[tuple[Commerce, Commerce]]:
+    """Two servers on the database of the shop."""
+    platform = shop.client.app.state.platform  # type: ignore[attr-defined]
+    second = Commerce(platform.settings, platform.log, platform.history, lambda: 0, b"secret", lambda *_: None)
+    yield platform.commerce, second
+    second.tables.close()
+
+
+def _at_once(servers: tuple[Commerce, Commerce], ask: Callable[[Commerce, int], Any]) -> list[Any]:
+    """What each of the servers answered, or raised, when both were asked at the same time."""
+    ready = Barrier(2)
+
+    def one(place: int) -> Any:
+        ready.wait()
+        try:
+            return ask(servers[place], place)
+        except InvoiceError as error:
+            return error
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, range(2)))
+
+
+def test_two_servers_bill_a_period_once(shop: Shop, two_servers: tuple[Commerce, Commerce]) -> None:
+    """Both are asked to close the same period at once: one invoice, the other is told its number, books balance."""
+    period = period_of(shop.span["start"], shop.span["end"])
+    found = _at_once(two_servers, lambda server, _: server.close_period("acme", period))
+    (issued,) = [one for one in found if isinstance(one, NumberedInvoice)]
+    (refused,) = [one for one in found if isinstance(one, InvoiceError)]
+    assert issued.number in str(refused)
+    journal = two_servers[0].journal
+    assert sum(journal.balance("receivable:acme").values()) == issued.total
+    assert sum(journal.balance("unbilled:acme").values()) == 0
+    shop.use([("acme", 40.0)])
+    corrected = _at_once(two_servers, lambda server, _: server.correct(issued))
+    assert sorted(map(len, corrected)) == [0, 2], "the late event is entered once: a reversal and a correction"
+
+
+def test_two_servers_spend_a_credit_once(shop: Shop, two_servers: tuple[Commerce, Commerce]) -> None:
+    """Two periods closed at once on two servers take together no more than the customer was granted."""
+    shop.client.post("/v1/customers/acme/credits", json={"id": "gift", "amount": "30"})
+    shop.use([("acme", -30.0)])
+    starts = (shop.start_s - 60, shop.start_s)
+    periods = [period_of(_iso(start_s), _iso(start_s + 60)) for start_s in starts]
+    found = _at_once(two_servers, lambda server, place: server.close_period("acme", periods[place]))
+    amounts = [
+        line.get("amount")
+        for one in found
+        for cut in one.document["slices"]
+        for line in cut["lines"]
+        if line["kind"] == "credit"
+    ]
+    assert -sum(map(D, amounts)) == D(30)
+
+
+def test_an_invoiced_period_accrues_no_more(shop: Shop) -> None:
+    """Rating a closed period again leaves the ledger as it is: what is invoiced is not owed a second time."""
+    platform = shop.client.app.state.platform  # type: ignore[attr-defined]
+    period, accruals = period_of(shop.span["start"], shop.span["end"]), platform.commerce.accruals
+    assert shop.close().status_code == 201
+    accruals.bring_up("acme", "micro-operations", period, time.time_ns())
+    assert accruals.balance("acme", period) == 0
+
+
 def test_late_events_become_lines_of_the_next_invoice(shop: Shop) -> None:
     """The old line is reversed in full and entered anew; the next invoice has both; correcting twice adds nothing."""
     first = shop.close().json()
@@ -106,8 +177,6 @@ def test_every_account_balances_and_nothing_differs(shop: Shop) -> None:
     """What was accrued is what was invoiced: the difference is 0, and unbilled is empty after closing."""
     platform = shop.client.app.state.platform  # type: ignore[attr-defined]
     commerce = platform.commerce
-    from serving.api.spend import period_of
-
     period = period_of(shop.span["start"], shop.span["end"])
     accrued = commerce.accruals.bring_up("acme", "micro-operations", period, time.time_ns())
     assert commerce.accruals.balance("acme", period) == accrued

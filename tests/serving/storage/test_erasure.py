@@ -56,7 +56,7 @@ def test_nothing_of_the_person_is_left(data: Path, capsys: pytest.CaptureFixture
     assert main(["--user", PERSON, "--data", str(data), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["removed"]["events"] == 2
-    places = ("windows", "detectors", "budgets", "keys", "audit")
+    places = ("windows", "detector_series", "budgets", "keys", "audit")
     assert [place for place in places if not answer["removed"][place]] == []
     assert not any(answer["remaining"].values())
     for file in data.iterdir():
@@ -102,7 +102,7 @@ def test_a_running_engine_forgets(tmp_path: Path) -> None:
     class Hook:
         window_s = 1
 
-        def closed(self, window_s: int, rows: pl.DataFrame, connection: sqlite3.Connection) -> None:
+        def closed(self, window_s: int, rows: Any, names: pl.DataFrame, connection: sqlite3.Connection) -> None:
             pass
 
         def write(self, connection: sqlite3.Connection) -> None:

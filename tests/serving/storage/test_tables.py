@@ -19,7 +19,7 @@ from serving.pricing.factors.demand import DemandState, Price
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.usage import Period
 from serving.storage.tables import Tables
-from serving.webhooks.store import WebhookStore
+from serving.webhooks.store import LEASE_NS, WebhookStore
 from tests.postgresql import Server
 
 D = Decimal
@@ -92,7 +92,8 @@ def test_terms_budgets_and_estimates(tables: Tables) -> None:
     budgets.put("ada", D(10), "USD")
     budgets.put("ada", D(20), "USD", rules)
     assert [(one.amount, one.rules) for one in budgets.every()] == [(D(20), rules)]
-    assert [budgets.mark("ada", "limit", 0, raised, 1) for raised in (True, False, True)] == [1, 1, 2]
+    marked = [budgets.mark("ada", "limit", 0, raised, 1) for raised in (True, True, False, False, True)]
+    assert marked == [1, None, 1, None, 2], "whoever finds what was noted before has nothing to tell"
     assert budgets.raised("ada", 0) == {"limit": True}
     one = {"plan": {"id": "p", "version": 1}, "expected": "3", "quantiles": {"0.1": "1", "0.5": "3", "0.9": "5"}}
     history.keep({"user": "ada", "model": {"name": "m"}, "estimates": [one]}, PERIOD, PERIOD.start_ns + 10**9)
@@ -106,10 +107,12 @@ def test_webhooks(tables: Tables) -> None:
     hook = store.add("", "http://127.0.0.1:9/", ["budget.spent"])
     assert store.publish("e", "budget.spent", "ada", {}, 1)
     assert not store.publish("e", "budget.spent", "ada", {}, 1)
-    (due,) = store.due(2)
+    (due,) = store.claim(2)
+    assert store.claim(2) == [], "another server is not given what this one is sending"
+    assert store.claim(2 + LEASE_NS) == [due], "what a killed server left is sent after a while"
     store.record(due, 2, 500, "down", "waiting", 10)
-    assert store.due(5) == []
-    (again,) = store.due(10)
+    assert store.claim(5) == []
+    (again,) = store.claim(10)
     store.record(again, 10, 204, "", "delivered", 10)
     assert [one.status for one in store.deliveries(hook.id)] == [204, 500]
     assert store.remove(hook.id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -71,6 +73,24 @@ def test_failures_are_sent_again_later_and_written_down(store: WebhookStore, rec
     assert [one.status for one in store.deliveries(hook.id)] == [204, 302, 500]
     assert len({body for _, body in receiver.seen}) == 1
     assert sender.tick(time.time_ns() + 10**15) == 0
+
+
+def test_a_receiver_that_hangs_holds_up_no_other(store: WebhookStore, receiver: Receiver) -> None:
+    """While one receiver takes its time, the others have their events."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store.add("", f"http://127.0.0.1:{silent.getsockname()[1]}/", ["budget.spent"])
+        store.add("", receiver.url, ["budget.spent"])
+        _publish(store)
+        sending = threading.Thread(target=WebhookSender(store).tick, args=(time.time_ns(),))
+        sending.start()
+        held, _ = silent.accept()
+        end_s = time.monotonic() + 20
+        while not receiver.seen and time.monotonic() < end_s:
+            time.sleep(0.01)
+        assert sending.is_alive(), "the silent receiver is still waited for"
+        assert len(receiver.seen) == 1
+        held.close()
+        sending.join()
 
 
 def test_nobody_there_is_given_up_in_the_end(store: WebhookStore, receiver: Receiver) -> None:
