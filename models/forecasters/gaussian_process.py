@@ -19,13 +19,16 @@ from models.dependence import Dependence
 from models.forecasters.kernel_learning import learnt, scale_of, starts, variance
 from models.forecasters.kernels import LONGEST, Setting, posterior
 from models.forecasters.quantile_model import QuantileModel
-from models.forecasters.scales import SCALES, scaled, unscaled
+from models.forecasters.scales import SCALES, Scaled, scaled, unscaled
 from models.panel import Panel
 from models.quantiles import tidy
 
 Array = NDArray[np.float64]
 SEASONS = 28
 """So much of the past is looked at."""
+
+JUDGED = 14
+"""Kernels are weighed, and a series' own variance is measured, on so much of the past."""
 
 TEMPER = 0.1
 """The power of a likelihood that decides: windows of real usage are far from as independent as the model says."""
@@ -54,22 +57,20 @@ class GaussianProcess(QuantileModel):
         past = panel.values[:, -min(SEASONS * panel.season, LONGEST) :]
         parts = {name: scaled(past, name, panel.season) for name in SCALES}
         found = [
-            self._one(parts[scale_of(place)].values, setting, panel.season, horizon)
-            for place, setting in enumerate(self._settings)
+            _one(parts[scale_of(place)], setting, panel.season, horizon) for place, setting in enumerate(self._settings)
         ]
-        stretch = np.stack([parts[scale_of(place)].stretch for place in range(len(found))])
-        weights = _weights(np.stack([each[2] for each in found]) + stretch)
+        weights = _weights(np.stack([each[2] for each in found]))
         normal = torch.tensor(NORMAL, dtype=torch.float32)
-        out = np.zeros((len(past), horizon, len(LEVELS)))
+        out = torch.zeros((len(past), horizon, len(LEVELS)), dtype=torch.float64)
         for place, name in enumerate(SCALES):
             mine = slice(place, None, len(SCALES))
             share = weights[mine].sum(axis=0)
             within = torch.as_tensor(weights[mine] / np.maximum(share, 1e-12), dtype=torch.float32)[:, :, None]
             middle = (within * torch.stack([each[0] for each in found[mine]])).sum(dim=0)
             spread = (within * torch.stack([each[1] for each in found[mine]])).sum(dim=0)
-            around = (middle[:, :, None] + spread[:, :, None] * normal).numpy().astype(np.float64)
-            out += share[:, None, None] * unscaled(around, parts[name], name)
-        return _still(tidy(out), past)
+            around = unscaled(middle[:, :, None] + spread[:, :, None] * normal, parts[name], name)
+            out += torch.as_tensor(share)[:, None, None] * around
+        return _still(tidy(out.numpy()), past)
 
     def state(self) -> State:
         """The kernels and the dependence."""
@@ -88,16 +89,18 @@ class GaussianProcess(QuantileModel):
         model._settings = tuple((tuple(one), tuple(other)) for one, other in pairs)
         return model
 
-    def _one(self, values: Array, setting: Setting, season: int, horizon: int) -> tuple[Tensor, Tensor, Array]:
-        """Mean and deviation (series, horizon) by one kernel, and the likelihood (series,) of the past under it."""
-        width = values.shape[1]
-        known = posterior(setting, season, width, horizon)
-        past = torch.as_tensor(values, dtype=torch.float32)
-        steps = past @ known.whitening.T
-        own = variance((steps**2).sum(dim=1).double(), width)
-        deviation = own.sqrt()[:, None] * known.deviation[None, :]
-        chance = -0.5 * width * torch.log(own) - 0.5 * known.volume
-        return past @ known.mean.T, deviation.float(), chance.numpy()
+
+def _one(part: Scaled, setting: Setting, season: int, horizon: int) -> tuple[Tensor, Tensor, Array]:
+    """Mean and deviation (series, horizon) by one kernel, and the likelihood (series,) of the past under it."""
+    width = part.values.shape[1]
+    judged = min(width, JUDGED * season)
+    known = posterior(setting, season, width, horizon, judged)
+    past = torch.as_tensor(part.values, dtype=torch.float32)
+    steps = past[:, width - judged :] @ known.whitening.T
+    own = variance((steps**2).sum(dim=1).double(), judged)
+    deviation = own.sqrt()[:, None] * known.deviation[None, :]
+    chance = -0.5 * judged * torch.log(own) - 0.5 * known.volume
+    return past @ known.mean.T, deviation.float(), chance.numpy() + part.slopes[:, width - judged :].sum(axis=1)
 
 
 def _weights(chances: Array) -> Array:

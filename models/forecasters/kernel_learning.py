@@ -82,7 +82,11 @@ def likelihood(part: Scaled, season: int, shares: Tensor, lengths: Tensor) -> Te
     lower = factor(covariance(torch.arange(width, dtype=torch.float64), season, shares, lengths), width)
     steps = torch.linalg.solve_triangular(lower, torch.as_tensor(part.values).T, upper=False)
     own = variance((steps**2).sum(dim=0), width)
-    out: Tensor = -0.5 * width * torch.log(own) - torch.log(torch.diagonal(lower)).sum() + torch.as_tensor(part.stretch)
+    out: Tensor = (
+        -0.5 * width * torch.log(own)
+        - torch.log(torch.diagonal(lower)).sum()
+        + torch.as_tensor(part.slopes.sum(axis=1))
+    )
     return out
 
 

@@ -46,8 +46,9 @@ Setting = tuple[tuple[float, ...], tuple[float, ...]]
 class Posterior:
     """What a kernel says of ``horizon`` windows after ``width`` known ones, for any series of variance 1.
 
-    ``whitening`` (width, width) turns a past into independent steps, ``mean`` (horizon, width) into what is expected
-    next; ``deviation`` (horizon) is how far off that is; ``volume`` is the log-determinant of the past's covariance.
+    ``mean`` (horizon, width) turns a past into what is expected next; ``deviation`` (horizon) is how far off that is.
+    ``whitening`` (judged, judged) turns the last of the past into independent steps, ``volume`` is the log-determinant
+    of its covariance: a past is as likely as its steps are small.
     """
 
     whitening: Tensor
@@ -76,7 +77,7 @@ def factor(covariances: Tensor, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=48)
-def posterior(setting: Setting, season: int, width: int, horizon: int) -> Posterior:
+def posterior(setting: Setting, season: int, width: int, horizon: int, judged: int = 1) -> Posterior:
     """The forecast of a Gaussian process (Rasmussen & Williams, 2006, algorithm 2.1), as matrices for all series."""
     shares, lengths = (torch.tensor(part, dtype=torch.float64) for part in setting)
     near = covariance(torch.arange(width + horizon, dtype=torch.float64), season, shares, lengths)
@@ -85,7 +86,9 @@ def posterior(setting: Setting, season: int, width: int, horizon: int) -> Poster
     cross = near[ahead[:, None] - torch.arange(width)[None, :]]
     half = torch.linalg.solve_triangular(lower, cross.T, upper=False)
     mean = torch.linalg.solve_triangular(lower.T, half, upper=True).T
-    whitening = torch.linalg.solve_triangular(lower, torch.eye(width, dtype=torch.float64), upper=False)
+    # A factor of the first windows is one of any others as far apart: what matters is the distance alone.
+    part = lower[:judged, :judged]
+    whitening = torch.linalg.solve_triangular(part, torch.eye(judged, dtype=torch.float64), upper=False)
     spread = (near[0] - (half**2).sum(dim=0)).clamp(min=1e-9).sqrt()
-    volume = float(2 * torch.log(torch.diagonal(lower)).sum())
+    volume = float(2 * torch.log(torch.diagonal(part)).sum())
     return Posterior(whitening.float(), mean.float().contiguous(), spread, volume)

@@ -6,7 +6,9 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Array = NDArray[np.float64]
 SCALES = ("root", "log")
@@ -16,19 +18,23 @@ OFFSETS = {"root": 0.02, "log": 0.1}
 LARGEST = 20.0
 """No forecast on the logarithmic scale reaches further: half a billion times the mean."""
 
+LEAST = 1e-6
+"""Less, in units of the mean of a series, is nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
     """Series on a scale, around zero; missing values lie where the same phase of other seasons does.
 
     ``values`` (series, windows), ``middle`` (series, 1) was taken off them, ``mean`` (series, 1) is the mean of the
-    series itself, ``stretch`` (series,) the logarithm of how much the scale magnifies its windows (the Jacobian).
+    series itself, ``slopes`` (series, windows) the logarithm of how much the scale
+    magnifies each window (the Jacobian), 0 for a missing one.
     """
 
     values: Array
     middle: Array
     mean: Array
-    stretch: Array
+    slopes: Array
 
 
 def scaled(past: Array, scale: str, season: int) -> Scaled:
@@ -41,16 +47,16 @@ def scaled(past: Array, scale: str, season: int) -> Scaled:
         values = np.sqrt(moved) if scale == "root" else np.log(moved)
         middle = np.nan_to_num(np.nanmean(values, axis=1, keepdims=True))
     slope = np.log(0.5) - 0.5 * np.log(moved) if scale == "root" else -np.log(moved)
-    return Scaled(_filled(values - middle, season), middle, mean, np.nansum(slope, axis=1))
+    return Scaled(_filled(values - middle, season), middle, mean, np.nan_to_num(slope))
 
 
-def unscaled(values: Array, part: Scaled, scale: str) -> Array:
+def unscaled(values: Tensor, part: Scaled, scale: str) -> Tensor:
     """Values (series, ...) around zero on a scale, as they are: never negative, and 0 where they all but vanish."""
     shape = (-1,) + (1,) * (values.ndim - 1)
-    moved = values + part.middle.reshape(shape)
-    plain = np.maximum(moved, 0.0) ** 2 if scale == "root" else np.exp(np.minimum(moved, LARGEST))
+    moved = values + torch.as_tensor(part.middle, dtype=values.dtype).reshape(shape)
+    plain = moved.clamp(min=0.0).square() if scale == "root" else moved.clamp(max=LARGEST).exp()
     plain = plain - OFFSETS[scale]
-    return np.asarray(np.where(plain > 1e-6, plain, 0.0) * part.mean.reshape(shape), dtype=np.float64)
+    return torch.where(plain > LEAST, plain, 0.0) * torch.as_tensor(part.mean, dtype=values.dtype).reshape(shape)
 
 
 def _filled(values: Array, season: int) -> Array:
