@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 SEASONS = 28
 """So much of the past is looked at."""
 
+ROWS = 128
+"""So many series at a time, so that what is computed stays in the processor's cache."""
+
 JUDGED = 14
 """Kernels are weighed, and a series' own variance is measured, on so much of the past."""
 
@@ -55,22 +58,8 @@ class GaussianProcess(QuantileModel):
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows: (series, horizon, levels)."""
         past = panel.values[:, -min(SEASONS * panel.season, LONGEST) :]
-        parts = {name: scaled(past, name, panel.season) for name in SCALES}
-        found = [
-            _one(parts[scale_of(place)], setting, panel.season, horizon) for place, setting in enumerate(self._settings)
-        ]
-        weights = _weights(np.stack([each[2] for each in found]))
-        normal = torch.tensor(NORMAL, dtype=torch.float32)
-        out = torch.zeros((len(past), horizon, len(LEVELS)), dtype=torch.float64)
-        for place, name in enumerate(SCALES):
-            mine = slice(place, None, len(SCALES))
-            share = weights[mine].sum(axis=0)
-            within = torch.as_tensor(weights[mine] / np.maximum(share, 1e-12), dtype=torch.float32)[:, :, None]
-            middle = (within * torch.stack([each[0] for each in found[mine]])).sum(dim=0)
-            spread = (within * torch.stack([each[1] for each in found[mine]])).sum(dim=0)
-            around = unscaled(middle[:, :, None] + spread[:, :, None] * normal, parts[name], name)
-            out += torch.as_tensor(share)[:, None, None] * around
-        return _still(tidy(out.numpy()), past)
+        parts = [self._few(past[at : at + ROWS], panel.season, horizon) for at in range(0, len(past), ROWS)]
+        return np.concatenate(parts) if parts else np.zeros((0, horizon, len(LEVELS)))
 
     def state(self) -> State:
         """The kernels and the dependence."""
@@ -88,6 +77,23 @@ class GaussianProcess(QuantileModel):
         pairs = zip(state.arrays["shares"].tolist(), state.arrays["lengths"].tolist(), strict=True)
         model._settings = tuple((tuple(one), tuple(other)) for one, other in pairs)
         return model
+
+    def _few(self, past: Array, season: int, horizon: int) -> Array:
+        """Quantiles (series, horizon, levels) after the past of some series."""
+        parts = {name: scaled(past, name, season) for name in SCALES}
+        found = [_one(parts[scale_of(place)], setting, season, horizon) for place, setting in enumerate(self._settings)]
+        weights = _weights(np.stack([each[2] for each in found]))
+        normal = torch.tensor(NORMAL, dtype=torch.float32)
+        out = torch.zeros((len(past), horizon, len(LEVELS)), dtype=torch.float64)
+        for place, name in enumerate(SCALES):
+            mine = slice(place, None, len(SCALES))
+            share = weights[mine].sum(axis=0)
+            within = torch.as_tensor(weights[mine] / np.maximum(share, 1e-12), dtype=torch.float32)[:, :, None]
+            middle = (within * torch.stack([each[0] for each in found[mine]])).sum(dim=0)
+            spread = (within * torch.stack([each[1] for each in found[mine]])).sum(dim=0)
+            around = unscaled(middle[:, :, None] + spread[:, :, None] * normal, parts[name], name)
+            out += torch.as_tensor(share)[:, None, None] * around
+        return _still(tidy(out.numpy()), past)
 
 
 def _one(part: Scaled, setting: Setting, season: int, horizon: int) -> tuple[Tensor, Tensor, Array]:
