@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Location, lis
 
 def _catch_up(location: Location) -> None:
     log = open_log(location)
-    worker = caught_up(log, location, (10, 3600))  # type: ignore[arg-type]
+    worker = caught_up(log, location, (10, 3600))
     worker._store.close()
     log.close()
 
@@ -118,7 +118,11 @@ def test_a_file_with_a_bad_row_is_refused_whole(tmp_path: Path, capsys: pytest.C
         ("times.json", json.dumps([good | {"timestamp": 1.0}]), r"row 0: timestamp 1\.000 is older than"),
         ("short.csv", "timestamp,user_id\n1.0,a\n", "lacks operation_id, micro_operation_type"),
         ("odd.json", "[{]", "cannot be read"),
-        ("kind.csv", "timestamp,user_id,operation_id,micro_operation_type\n2026-01-01T00:00:00Z,a,b,CPU\n", "is unknown; one of"),
+        (
+            "kind.csv",
+            "timestamp,user_id,operation_id,micro_operation_type\n2026-01-01T00:00:00Z,a,b,CPU\n",
+            "is unknown; one of",
+        ),
     ):
         path = tmp_path / name
         path.write_text(text)
