@@ -10,7 +10,7 @@ SETUP := $(VENV)/.ready
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-$(SETUP): pyproject.toml setup.py $(wildcard features/native/*) profiler/pyproject.toml profiler/setup.py $(wildcard profiler/native/*) constraints.txt
+$(SETUP): pyproject.toml setup.py $(wildcard features/native/* models/native/*) profiler/pyproject.toml profiler/setup.py $(wildcard profiler/native/*) constraints.txt
 	$(PY) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"

@@ -1,19 +1,22 @@
-"""Adds the compiled decoder of events, which is optional: without a compiler the platform works the same, slower."""
+"""Adds what is compiled, which is optional: without a compiler the platform works the same, slower."""
 
 import sys
 
 from setuptools import Extension, setup
 
+COLUMNS = ("module", "arrow", "json_events", "check_rows", "narrow")
+KERNELS = ("module", "chains", "distributions", "paths", "smoothing", "weighted")
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
+
+
+def _extension(name: str, folder: str, sources: tuple[str, ...], header: str) -> Extension:
+    files = [f"{folder}/{source}.c" for source in sources]
+    return Extension(name, files, depends=[f"{folder}/{header}"], extra_compile_args=FLAGS, optional=True)
+
 
 setup(
     ext_modules=[
-        Extension(
-            "features._columns",
-            [f"features/native/{name}.c" for name in ("module", "arrow", "json_events", "check_rows", "narrow")],
-            depends=["features/native/arrow.h"],
-            extra_compile_args=FLAGS,
-            optional=True,
-        ),
+        _extension("features._columns", "features/native", COLUMNS, "arrow.h"),
+        _extension("models._kernels", "models/native", KERNELS, "kernels.h"),
     ]
 )

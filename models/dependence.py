@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from models.contracts import LEVELS
 
@@ -62,24 +62,6 @@ def estimate(z: Array, tenants: tuple[str, ...]) -> Dependence:
     return Dependence(level, memory, float(np.clip(common, 0.0, 0.9)))
 
 
-def sample_levels(
-    dependence: Dependence, tenants: tuple[str, ...], horizon: int, count: int, seed: int
-) -> NDArray[np.float64]:
-    """Probability levels of shape (count, series, horizon), uniform one by one and dependent as estimated."""
-    random = np.random.default_rng(seed)
-    names = sorted(set(tenants))
-    place = np.array([names.index(tenant) for tenant in tenants])
-    tenant_level = random.standard_normal((count, len(names)))[:, place]
-    own_level = random.standard_normal((count, len(tenants)))
-    tenant_noise = _autoregression(random, dependence.memory, (count, len(names), horizon))
-    z = _autoregression(random, dependence.memory, (count, len(tenants), horizon))
-    share, rest = np.sqrt(dependence.common), np.sqrt(1 - dependence.common)
-    z *= rest * np.sqrt(1 - dependence.level)
-    z += (share * np.sqrt(1 - dependence.level) * tenant_noise)[:, place]
-    z += np.sqrt(dependence.level) * (share * tenant_level + rest * own_level)[:, :, None]
-    return np.asarray(ndtr(z, out=z), dtype=np.float64)
-
-
 def total_quantiles(steps: Array, dependence: Dependence) -> Array:
     """Quantiles of the sum over the horizon, (series, levels), of steps (series, horizon, levels); no sampling.
 
@@ -98,15 +80,6 @@ def total_quantiles(steps: Array, dependence: Dependence) -> Array:
     shape = together - together[:, len(LEVELS) // 2 : len(LEVELS) // 2 + 1]
     # The median of a sum of many steps lies near the sum of their means, not of their medians.
     return np.asarray(np.maximum(together.mean(axis=1)[:, None] + ratio[:, None] * shape, 0.0), dtype=np.float64)
-
-
-def _autoregression(random: np.random.Generator, memory: float, shape: tuple[int, int, int]) -> Array:
-    by_step = np.ascontiguousarray(np.moveaxis(random.standard_normal(shape), 2, 0))  # each step lies together
-    scale = np.sqrt(1 - memory**2)
-    for step in range(1, shape[2]):
-        by_step[step] *= scale
-        by_step[step] += memory * by_step[step - 1]
-    return np.ascontiguousarray(np.moveaxis(by_step, 0, 2))
 
 
 def _lagged(z: Array, lag: int) -> tuple[float, int]:

@@ -40,7 +40,9 @@ def codes(panel: Panel, rows: NDArray[np.int64], labels: tuple[tuple[str, ...], 
     """Numbers (batch, FIELDS) of the values in a vocabulary, from 1; 0 for those it does not have."""
     out = np.zeros((len(rows), FIELDS), dtype=np.int64)
     places = [{value: index + 1 for index, value in enumerate(field)} for field in labels]
-    for index, row in enumerate(rows):
-        for field, (known, value) in enumerate(zip(places, labels_of(panel, int(row)), strict=False)):
-            out[index, field] = known.get(value, 0)
+    if any(places):
+        found = list(zip(*(labels_of(panel, row) for row in rows.tolist()), strict=True))
+        for field, (known, values) in enumerate(zip(places, found, strict=False)):
+            if known:
+                out[:, field] = [known.get(value, 0) for value in values]
     return out

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 RATE = 8.0
 OWN_SHARE = 0.85
 """How much of the loss that decides a weight is the series' own; the rest is that of all series."""
@@ -23,17 +31,26 @@ MOST = 4
 """So many members at most, the heaviest, are mixed for a series."""
 
 
-def losses(forecasts: Array, actual: Array) -> Array:
-    """Summed pinball loss (series, members + 1) of quantiles (members, series, horizon, levels) and, last, the count.
+def losses(forecasts: Iterable[Array], actual: Array) -> Array:
+    """Summed pinball loss (series, members + 1) of members' quantiles (series, horizon, levels) and, last, the count.
 
     Sums and counts add up over origins; what is missing in ``actual`` (series, horizon) counts nowhere.
     """
-    levels = np.asarray(LEVELS)
-    known = np.isfinite(actual)
-    error = np.where(known, actual, 0.0)[None, :, :, None] - forecasts
-    loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
-    sums = np.where(known, loss, 0.0).sum(axis=2)
-    return np.concatenate([sums, known.sum(axis=1)[None]], axis=0).T
+    sums = [summed_loss(one, actual) for one in forecasts]
+    return np.stack([*sums, np.isfinite(actual).sum(axis=1).astype(np.float64)], axis=1)
+
+
+def summed_loss(quantiles: Array, actual: Array) -> Array:
+    """The pinball loss of quantiles (series, horizon, levels), mean over levels, summed over what is known (series)."""
+    levels, known = np.asarray(LEVELS), np.isfinite(actual)
+    if _kernels is None:
+        error = np.where(known, actual, 0.0)[:, :, None] - quantiles
+        loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+        return np.where(known, loss, 0.0).sum(axis=1)
+    out = np.empty(len(actual))
+    given = np.ascontiguousarray(quantiles, dtype=np.float64), np.ascontiguousarray(actual, dtype=np.float64)
+    _kernels.pinball_sums(*given, levels, out, *actual.shape)
+    return out
 
 
 def hedge(found: Array, priors: Array) -> Array:
@@ -53,22 +70,41 @@ def hedge(found: Array, priors: Array) -> Array:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def mixture(forecasts: Array, weights: Array) -> Array:
-    """Quantiles (series, horizon, levels) of the mixture of forecasts (members, series, horizon, levels).
-
-    Each quantile stands for an equal share of its member's weight (series, members); the shares are put in order and
-    read off. Unlike an average of quantiles, a mixture of "off" and "on" stays off or on and is never half on.
-    """
+def heaviest(weights: Array) -> tuple[Index, Array]:
+    """Which members are mixed for each series (series, at most `MOST`), the heaviest first, and their weights."""
     order = np.argsort(-weights, axis=1, kind="stable")[:, : min(MOST, weights.shape[1])]
     weight = np.take_along_axis(weights, order, axis=1)
-    order = order[:, : max(1, int((weight > 0).sum(axis=1).max()))]
-    weight = weight[:, : order.shape[1]] / weight[:, : order.shape[1]].sum(axis=1, keepdims=True)
-    if order.shape[1] == 1:
-        return np.asarray(forecasts[order[:, 0], np.arange(len(order))], dtype=np.float64)
-    picked = torch.as_tensor(forecasts[order, np.arange(len(order))[:, None]], dtype=torch.float64)
-    series, members, horizon, levels = picked.shape
-    points, place = picked.permute(0, 2, 1, 3).reshape(series, horizon, members * levels).sort(dim=2)
-    share = torch.as_tensor(np.repeat(weight / levels, levels, axis=1))
+    used = max(1, int((weight > 0).sum(axis=1).max(initial=1)))
+    order, weight = order[:, :used], weight[:, :used]
+    return order, np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def mixture(forecasts: Array, weights: Array) -> Array:
+    """Quantiles (series, horizon, levels) of the mixture of forecasts (series, members, horizon, levels).
+
+    Each quantile stands for an equal share of its member's weight (series, members); the shares are put in order and
+    read off. Unlike an average of quantiles, a mixture of "off" and "on" stays off or on and is never half on. What a
+    member without weight says is not looked at.
+    """
+    series, members, horizon, levels = forecasts.shape
+    if _kernels is None:
+        return _mixture(forecasts, weights)
+    out = np.empty((series, horizon, levels))
+    points = np.ascontiguousarray(forecasts, dtype=np.float64)
+    _kernels.mixture(points, np.ascontiguousarray(weights, dtype=np.float64), out, series, members, horizon, levels)
+    return out
+
+
+def _mixture(forecasts: Array, weights: Array) -> Array:
+    """What the compiled function does."""
+    series, members, horizon, levels = forecasts.shape
+    silent = (weights == 0)[:, :, None, None]
+    # Points without mass lie behind all others, at the largest: there nothing is read off.
+    largest = torch.as_tensor(np.where(silent, -np.inf, forecasts).max(axis=(1, 3)))[:, :, None]
+    picked = torch.as_tensor(np.where(silent, np.inf, forecasts), dtype=torch.float64)
+    points, place = picked.permute(0, 2, 1, 3).reshape(series, horizon, members * levels).sort(dim=2, stable=True)
+    points = torch.minimum(points, largest)
+    share = torch.as_tensor(np.repeat(weights / levels, levels, axis=1))
     mass = share[:, None, :].expand(-1, horizon, -1).gather(2, place)
     middle = mass.cumsum(dim=2) - mass / 2
     wanted = ((torch.arange(levels, dtype=torch.float64) + 0.5) / levels).expand(series, horizon, -1).contiguous()
@@ -76,4 +112,7 @@ def mixture(forecasts: Array, weights: Array) -> Array:
     low, high = points.gather(2, above - 1), points.gather(2, above)
     before, after = middle.gather(2, above - 1), middle.gather(2, above)
     part = ((wanted - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
-    return np.asarray((low + part * (high - low)).numpy(), dtype=np.float64)
+    mixed = np.asarray((low + part * (high - low)).numpy(), dtype=np.float64)
+    alone = (weights > 0).sum(axis=1) == 1
+    mixed[alone] = forecasts[alone, weights[alone].argmax(axis=1)]
+    return mixed

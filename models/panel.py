@@ -55,7 +55,7 @@ class Panel:
             series=tuple(self.series[row] for row in pick),
             tenants=tuple(self.tenants[row] for row in pick),
             resources=tuple(self.resources[row] for row in pick),
-            values=self.values[pick],
+            values=self.values[rows],
         )
 
     def times_ns(self, extra: int = 0) -> NDArray[np.int64]:

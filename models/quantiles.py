@@ -7,6 +7,11 @@ from numpy.typing import NDArray
 
 from models.contracts import LEVELS
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 _BLOCK = 32_768
 """So many values at once, that all in between stay in the processor's cache."""
@@ -56,4 +61,40 @@ def empirical(samples: Array) -> Array:
 
 def tidy(steps: Array) -> Array:
     """Quantiles made finite, non-negative and rising with the level."""
-    return np.sort(np.maximum(np.nan_to_num(steps, nan=0.0, posinf=0.0, neginf=0.0), 0.0), axis=-1)
+    if _kernels is None:
+        return np.sort(np.maximum(np.nan_to_num(steps, nan=0.0, posinf=0.0, neginf=0.0), 0.0), axis=-1)
+    out = np.array(steps, dtype=np.float64, order="C")
+    _kernels.tidy(out, out.size // out.shape[-1], out.shape[-1])
+    return out
+
+
+def point_quantiles(values: Array, kinds: NDArray[np.uint8], mass: Array) -> Array:
+    """Quantiles (series, horizon, levels) of distributions that live on points: the smallest with enough mass up to it.
+
+    ``values`` (series, points) rise; a point of kind k, as ``kinds`` (series, points) says, has mass[:, :, k] of the
+    masses (series, horizon, kinds).
+    """
+    series, horizon, count = mass.shape
+    points = values.shape[1]
+    if _kernels is None:
+        place = np.broadcast_to(kinds[:, None, :].astype(np.int64), (series, horizon, points))
+        total = np.cumsum(np.take_along_axis(mass, place, axis=2), axis=2)
+        index = np.stack([(total < level - 1e-9).sum(axis=2) for level in LEVELS], axis=2)
+        lead = np.broadcast_to(values[:, None, :], (series, horizon, points))
+        return np.take_along_axis(lead, np.minimum(index, points - 1), axis=2)
+    out = np.empty((series, horizon, len(LEVELS)))
+    given = (np.ascontiguousarray(values, dtype=np.float64), np.ascontiguousarray(kinds, dtype=np.uint8))
+    masses = np.ascontiguousarray(mass, dtype=np.float64)
+    _kernels.point_quantiles(*given, masses, np.asarray(LEVELS), out, series, points, horizon, count)
+    return out
+
+
+def quantiles_of_ranked(ranked: Array, levels: Array) -> Array:
+    """Quantiles (..., levels) of rising values (..., windows) with NaN at the end, between neighbours; 0 where none."""
+    known = np.isfinite(ranked).sum(axis=-1)[..., None]
+    last = np.maximum(known - 1, 0)
+    place = levels * last
+    low = place.astype(np.int64)
+    lower = np.take_along_axis(ranked, low, axis=-1)
+    upper = np.take_along_axis(ranked, np.minimum(low + 1, last), axis=-1)
+    return np.where(known > 0, np.nan_to_num(lower + (place - low) * (upper - lower)), 0.0)

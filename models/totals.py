@@ -69,11 +69,23 @@ def agreed(opinions: Array, weights: Array, spread: Array, width: float) -> Arra
     middle = np.cumsum(mass, axis=0) - mass / 2
     # Opinions are points, not a sample: the outer ones are the ends of what is thought possible.
     span = (middle - middle[:1]) / np.maximum(middle[-1:] - middle[:1], 1e-12)
-    out = np.stack([[np.interp(level, at, row) for level in LEVELS] for at, row in zip(span.T, ranked.T, strict=True)])
+    out = _read(span, ranked)
     centre = len(LEVELS) // 2
     out = out + MODEL_SHARE * spread
     median = out[:, centre : centre + 1]
     return tidy(median + width * (out - median))
+
+
+def _read(span: Array, ranked: Array) -> Array:
+    """Values (series, levels) at `LEVELS` of rising ``ranked`` (opinions, series) that lie at ``span`` (same)."""
+    out = np.empty((span.shape[1], len(LEVELS)))
+    row, last = np.arange(span.shape[1]), len(span) - 1
+    for place, level in enumerate(LEVELS):
+        above = np.clip((span < level).sum(axis=0), 1, last)
+        low, high = span[above - 1, row], span[above, row]
+        part = np.clip((level - low) / np.maximum(high - low, 1e-12), 0.0, 1.0)
+        out[:, place] = ranked[above - 1, row] + part * (ranked[above, row] - ranked[above - 1, row])
+    return out
 
 
 def with_totals(paths: Array, totals: Array) -> Array:

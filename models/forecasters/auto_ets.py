@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
+from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.panel import Panel
-from models.quantiles import tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import tidy
 
 Array = NDArray[np.float64]
 
@@ -58,8 +59,7 @@ class AutoEts:
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
-        levels = sample_levels(self._dependence, panel.tenants, horizon, count, seed)
-        return value_at(self.quantiles(panel, horizon), levels)
+        return sample_paths(self.quantiles(panel, horizon), self._dependence, panel.tenants, count, seed)
 
     def state(self) -> State:
         """The dependence."""

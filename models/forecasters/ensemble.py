@@ -8,6 +8,7 @@ and the levels of several stretches of the past (`models.totals`). Widths and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,18 +17,21 @@ from numpy.typing import NDArray
 
 from models.calibration import stretched, width_factor
 from models.contracts import LEVELS, Forecast, Forecaster, State
-from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
+from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.forecasters.smoothing import Smoothing
-from models.mixing import hedge, losses, mixture
+from models.mixing import heaviest, hedge, losses, mixture
 from models.panel import Panel
-from models.quantiles import tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import tidy
 from models.totals import agreed, level_opinions, opinion_weights, with_totals
+from models.weighted import Binned
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 LOOKBACKS = 2
 """Forecasts from so many of the last seasons are compared with what came."""
 
@@ -86,19 +90,18 @@ class Ensemble:
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows and of their sum."""
-        steps = self.quantiles(panel, horizon)
-        return Forecast(LEVELS, steps, self._totals(panel, steps))
+        steps, direct = self._steps(panel, horizon)
+        return Forecast(LEVELS, steps, self._agreed(panel, steps, direct, self._widths.totals))
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone."""
-        mixed = self._mixed(panel, horizon, list(self._members))
-        return self._markov.with_regimes(panel, tidy(stretched(mixed, self._widths.steps)))
+        return self._steps(panel, horizon)[0]
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon), whose sums are distributed as the totals are."""
-        steps = self.quantiles(panel, horizon)
-        levels = sample_levels(self._dependence, panel.tenants, horizon, count, seed)
-        return with_totals(value_at(steps, levels), self._totals(panel, steps))
+        forecast = self.forecast(panel, horizon)
+        paths = sample_paths(forecast.steps, self._dependence, panel.tenants, count, seed)
+        return with_totals(paths, forecast.totals)
 
     def state(self) -> State:
         """The members' states under their names."""
@@ -135,21 +138,54 @@ class Ensemble:
         assert isinstance(markov, Markov)
         return markov
 
-    def _mixed(self, panel: Panel, horizon: int, names: list[str]) -> Array:
-        """The mixture of the named members by their weights (series, horizon, levels)."""
-        found = np.zeros((len(panel.series), len(names) + 1))
+    def _steps(self, panel: Panel, horizon: int) -> tuple[Array, Array | None]:
+        """Quantiles of the steps, and of their sum by the LSTM's own head where it was trained for the horizon."""
+        # Of all series, as totals rest on the LSTM's for all of them.
+        steps, direct = self._lstm.steps_and_totals(panel, horizon)
+        mixed = self._mixed(panel, horizon, list(self._members), steps)
+        return self._markov.with_regimes(panel, tidy(stretched(mixed, self._widths.steps))), direct
+
+    def _mixed(self, panel: Panel, horizon: int, names: list[str], lstm: Array | None = None) -> Array:
+        """The mixture of the named members by their weights (series, horizon, levels); ``lstm`` is what that one says.
+
+        A member is asked only for the series in which it has a say.
+        """
+        order, weights = heaviest(self._weights(panel, horizon, names))
+        forecasts = np.empty((*order.shape, horizon, len(LEVELS)))
+        ask = self._asking(panel, horizon)
+        for place, name in enumerate(names):
+            rows, slots = np.nonzero((order == place) & (weights > 0))
+            if name == "lstm" and lstm is not None:
+                forecasts[rows, slots] = lstm[rows]
+            elif len(rows):
+                forecasts[rows, slots] = ask(name, rows)
+        return mixture(forecasts, weights)
+
+    def _asking(self, panel: Panel, horizon: int) -> Callable[[str, Index], Array]:
+        """What asks a member for some series (rows, horizon, levels); the past is put into bins once for all NPTS."""
+        past: list[Binned] = []
+
+        def ask(name: str, rows: Index) -> Array:
+            member = self._members[name]
+            if not isinstance(member, Npts):
+                return member.quantiles(panel.select(rows), horizon)
+            if not past:
+                past.append(member.past(panel))
+            return member.read(past[0].of(rows), panel, horizon)
+
+        return ask
+
+    def _weights(self, panel: Panel, horizon: int, names: list[str]) -> Array:
+        """Weights of the named members by what they lost on the last seasons (series, members)."""
+        found, everyone = np.zeros((len(panel.series), len(names) + 1)), np.arange(len(panel.series))
         for back in range(1, LOOKBACKS + 1):
             cut = panel.windows - back * panel.season
             if cut >= max(2, panel.season // 2):
                 reach = min(horizon, LOOKBACKS * panel.season, panel.windows - cut)
                 seen = panel.until(cut)
-                found += losses(self._all(seen, reach, names), panel.values[:, cut : cut + reach])
-        priors = np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in names])
-        return mixture(self._all(panel, horizon, names), hedge(found, priors))
-
-    def _all(self, panel: Panel, horizon: int, names: list[str]) -> Array:
-        """Quantiles of every member: (members, series, horizon, levels)."""
-        return np.stack([self._members[name].quantiles(panel, horizon) for name in names])
+                ask, actual = self._asking(seen, reach), panel.values[:, cut : cut + reach]
+                found += losses((ask(name, everyone) for name in names), actual)
+        return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in names]))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
         """Widths of steps and totals, and the dependence of errors, at past origins."""
@@ -165,10 +201,6 @@ class Ensemble:
         totals = np.stack([self._agreed(part, step, None, 1.0) for part, step in zip(seen, steps, strict=True)])
         whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** TOTALS_CORRECTION
         self._widths = Widths(factor, whole)
-
-    def _totals(self, panel: Panel, steps: Array) -> Array:
-        direct = self._lstm.direct_totals(panel, steps.shape[1])
-        return self._agreed(panel, steps, direct, self._widths.totals)
 
     def _agreed(self, panel: Panel, steps: Array, direct: Array | None, width: float) -> Array:
         """Quantiles of the sum over the horizon (series, levels)."""

@@ -15,18 +15,22 @@ import torch
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, sample_levels, scores
+from models.dependence import Dependence, estimate, scores
 from models.forecasters.lstm_data import Shape, examples
 from models.forecasters.lstm_network import LstmNetwork, with_tails
 from models.labels import vocabulary
 from models.panel import Panel
-from models.quantiles import empirical, tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import empirical, tidy
 
 Array = NDArray[np.float64]
 PATHS = 400
 ORIGINS = 4
 UNSEEN = 2
 """So many seasons at the end are not learnt from, or a sixth of a panel that is short."""
+
+ROWS = 128
+"""So many series at a time, so that what is computed stays in the processor's cache."""
 
 Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
 """Fits a network in place to a panel."""
@@ -77,21 +81,29 @@ class Lstm:
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows; totals from sample paths."""
-        steps = self._steps(panel, horizon)
+        steps, direct = self.steps_and_totals(panel, horizon)
         totals = empirical(self._sample(steps, panel, PATHS, seed=0).sum(axis=2))
-        direct = self.direct_totals(panel, horizon)
         return Forecast(LEVELS, steps, tidy(totals if direct is None else 0.5 * (totals + direct)))
 
-    @torch.no_grad()
-    def direct_totals(self, panel: Panel, horizon: int) -> Array | None:
-        """Quantiles of the sum over the horizon by a head of its own; None for a horizon it was not trained for."""
-        network, shape = self._trained()
-        if horizon != shape.horizon:
-            return None
-        rows = np.arange(len(panel.series))
-        batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-        mean = network(*batch.inputs).mean.double().numpy()
-        return tidy((mean * batch.scale + batch.level) * horizon)
+    def steps_and_totals(self, panel: Panel, horizon: int) -> tuple[Array, Array | None]:
+        """Quantiles of steps, and of their sum by a head of its own; None for a horizon it was not trained for.
+
+        Beyond the trained horizon medians stand in as history.
+        """
+        _, shape = self._trained()
+        parts: list[Array] = []
+        values, done, totals = panel.values, 0, None
+        while done < horizon:
+            steps, mean = self._block(
+                replace(panel, values=values), replace(shape, horizon=min(horizon, shape.horizon))
+            )
+            parts.append(steps)
+            totals = tidy(mean * horizon) if horizon == shape.horizon else None
+            values = (
+                np.concatenate([values, steps[:, :, LEVELS.index(0.5)]], axis=1) if horizon > shape.horizon else values
+            )
+            done += steps.shape[1]
+        return np.concatenate(parts, axis=1)[:, :horizon], totals
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
         """Quantiles of the next windows alone."""
@@ -125,28 +137,26 @@ class Lstm:
         return model
 
     def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
-        levels = sample_levels(self._dependence, panel.tenants, steps.shape[1], count, seed)
-        return value_at(steps, levels)
+        return sample_paths(steps, self._dependence, panel.tenants, count, seed)
 
     def _steps(self, panel: Panel, horizon: int) -> Array:
-        """Quantiles of shape (series, horizon, levels); beyond the trained horizon medians stand in as history."""
-        _, shape = self._trained()
-        parts: list[Array] = []
-        values, done = panel.values, 0
-        while done < horizon:
-            block = self._block(replace(panel, values=values), shape)
-            parts.append(block)
-            values = np.concatenate([values, block[:, :, LEVELS.index(0.5)]], axis=1)
-            done += shape.horizon
-        return np.concatenate(parts, axis=1)[:, :horizon]
+        """Quantiles of shape (series, horizon, levels)."""
+        return self.steps_and_totals(panel, horizon)[0]
 
-    @torch.no_grad()
-    def _block(self, panel: Panel, shape: Shape) -> Array:
+    @torch.inference_mode()
+    def _block(self, panel: Panel, shape: Shape) -> tuple[Array, Array]:
+        """Quantiles of the steps of one pass (series, horizon, levels), and of their mean (series, levels)."""
         network, _ = self._trained()
-        rows = np.arange(len(panel.series))
-        batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-        out = with_tails(network(*batch.inputs)).double().numpy()
-        return tidy(out * batch.scale[:, :, None] + batch.level[:, :, None])
+        count = len(panel.series)
+        steps = np.empty((count, shape.horizon, len(LEVELS)))
+        mean = np.empty((count, len(LEVELS)))
+        for first in range(0, count, ROWS):
+            rows = np.arange(first, min(first + ROWS, count))
+            batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
+            out = network(*batch.inputs)
+            steps[rows] = with_tails(out).double().numpy() * batch.scale[:, :, None] + batch.level[:, :, None]
+            mean[rows] = out.mean.double().numpy() * batch.scale + batch.level
+        return tidy(steps), mean
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:
         """The dependence of errors at the last origins; on data trained on, hence of shape, not of size."""

@@ -6,8 +6,6 @@ follow the series' own scale, so none depends on its size.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,34 +21,48 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
     mean and median over the context's seasons; a week ago; mean over weeks; last value; mean of the last sixth of a
     season; mean of the last season; median of the context; mean over all seasons at the phase; mean of all.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # slices without any known value
-        near = past[:, -context:]
-        phase = np.arange(horizon) % season
-        middle = _known(np.nanmedian(near, axis=1), 0.0)[:, None]
-        whole = _known(np.nanmean(past, axis=1), 0.0)[:, None]
-        seasons = _folded(near, season)
-        mean = _known(np.nanmean(seasons, axis=1), middle)[:, phase]
-        spread = _known(np.nanstd(seasons, axis=1), 1.0)[:, phase]
-        weeks = _weeks(past, season, horizon)
-        level = _known(np.nanmean(near[:, -season:], axis=1)[:, None], middle)
-        flat = [
-            _last(near)[:, None],
-            _known(np.nanmean(near[:, -max(1, season // 6) :], axis=1)[:, None], level),
-            level,
-            middle,
-        ]
-        guesses = [
-            _known(seasons[:, -1][:, phase], mean),
-            mean,
-            _known(np.nanmedian(seasons, axis=1)[:, phase], mean),
-            _known(weeks[0], mean),
-            _known(np.nanmean(weeks, axis=0), mean),
-            *(np.broadcast_to(one, mean.shape) for one in flat),
-            _known(np.nanmean(_folded(past, season), axis=1)[:, phase], mean),
-            np.broadcast_to(whole, mean.shape),
-        ]
+    near = past[:, -context:]
+    phase = np.arange(horizon) % season
+    middle = _known(_median(near), 0.0)[:, None]
+    whole = _known(_mean(past), 0.0)[:, None]
+    seasons = _folded(near, season)
+    average = _mean(seasons)
+    mean = _known(average, middle)[:, phase]
+    spread = _known(np.sqrt(_mean((seasons - average[:, None, :]) ** 2)), 1.0)[:, phase]
+    weeks = _weeks(past, season, horizon)
+    level = _known(_mean(near[:, -season:])[:, None], middle)
+    flat = [
+        _last(near)[:, None],
+        _known(_mean(near[:, -max(1, season // 6) :])[:, None], level),
+        level,
+        middle,
+    ]
+    guesses = [
+        _known(seasons[:, -1][:, phase], mean),
+        mean,
+        _known(_median(seasons)[:, phase], mean),
+        _known(weeks[:, 0], mean),
+        _known(_mean(weeks), mean),
+        *(np.broadcast_to(one, mean.shape) for one in flat),
+        _known(_mean(_folded(past, season))[:, phase], mean),
+        np.broadcast_to(whole, mean.shape),
+    ]
     return np.stack(guesses, axis=2), spread
+
+
+def _mean(values: Array) -> Array:
+    """The mean over the second axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _median(values: Array) -> Array:
+    """The median over the second axis of what is known; NaN where nothing is."""
+    ranked = np.sort(values, axis=1)  # missing values come last
+    count = np.isfinite(ranked).sum(axis=1)[:, None]
+    low, high = np.maximum(count - 1, 0) // 2, np.maximum(count, 1) // 2
+    return 0.5 * (np.take_along_axis(ranked, low, axis=1) + np.take_along_axis(ranked, high, axis=1))[:, 0]
 
 
 def _folded(values: Array, season: int) -> Array:
@@ -63,12 +75,12 @@ def _folded(values: Array, season: int) -> Array:
 
 
 def _weeks(past: Array, season: int, horizon: int) -> Array:
-    """The same window one, two and three weeks before (3, batch, horizon); the last known week repeats."""
+    """The same window one, two and three weeks before (batch, 3, horizon); the last known week repeats."""
     week, width = WEEK * season, past.shape[1]
     ahead = np.arange(horizon)
     first = width + ahead - week * ((ahead + week) // week)
     place = first[None, :] - week * np.arange(3)[:, None]
-    return np.where(place[:, None, :] >= 0, past[:, np.maximum(place, 0)].transpose(1, 0, 2), np.nan)
+    return np.where(place >= 0, past[:, np.maximum(place, 0)], np.nan)
 
 
 def _last(values: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, softplus
+from torch.nn.functional import gelu, linear, softplus
 
 from models.contracts import LEVELS
 
@@ -65,12 +65,11 @@ class LstmNetwork(nn.Module):
         """Rising quantiles of every step and of the mean over all steps, and the Student-t of every step."""
         guesses = steps[..., :CANDIDATES]
         summary = self._summary(context, traits, codes)
-        wide = summary[:, None, :].expand(-1, steps.shape[1], -1)
-        decoded = self.decoder(torch.cat([wide, torch.asinh(guesses), steps[..., CANDIDATES:]], dim=2))
+        decoded = self._decoded(summary, torch.cat([asinh(guesses), steps[..., CANDIDATES:]], dim=2))
         quantiles = self._risen(self.head(decoded), guesses)
         level = guesses.mean(dim=1)
         median = quantiles[..., self.middle].mean(dim=1, keepdim=True).detach()
-        raw = self.total(torch.cat([summary, torch.asinh(level)], dim=1))
+        raw = self.total(torch.cat([summary, asinh(level)], dim=1))
         mean = self._risen(raw, torch.cat([level, median], dim=1))
         place, scale, freedom = self.tails(decoded).unbind(dim=-1)
         centre = quantiles[..., self.middle].detach() + place
@@ -80,7 +79,7 @@ class LstmNetwork(nn.Module):
     def _summary(self, context: Tensor, traits: Tensor, codes: Tensor) -> Tensor:
         batch, values = context.shape[0], context[..., 0]
         patches = torch.cat(
-            [torch.asinh(values).reshape(batch, -1, self.patch), context[..., 1].reshape(batch, -1, self.patch)], dim=2
+            [asinh(values).reshape(batch, -1, self.patch), context[..., 1].reshape(batch, -1, self.patch)], dim=2
         )
         _, (state, _) = self.encoder(patches)
         levels = torch.tensor(LEVELS, device=context.device, dtype=torch.float32)
@@ -88,8 +87,16 @@ class LstmNetwork(nn.Module):
         if self.training:
             codes = torch.where(torch.rand(codes.shape, device=codes.device) < UNKNOWN, 0, codes)
         kinds = [label(codes[:, field]) for field, label in enumerate(self.labels)]
-        joined = torch.cat([state[-1], torch.asinh(spread), traits, *kinds], dim=1)
+        joined = torch.cat([state[-1], asinh(spread), traits, *kinds], dim=1)
         out: Tensor = self.dropout(gelu(self.summary(joined)))
+        return out
+
+    def _decoded(self, summary: Tensor, steps: Tensor) -> Tensor:
+        """The decoder's layers; the first one's share of the summary is computed once, not for every step."""
+        first, size = self.decoder[0], summary.shape[1]
+        assert isinstance(first, nn.Linear)
+        once = linear(summary, first.weight[:, :size], first.bias)
+        out: Tensor = self.decoder[1:](linear(steps, first.weight[:, size:]) + once[:, None, :])
         return out
 
     def _risen(self, raw: Tensor, guesses: Tensor) -> Tensor:
@@ -101,6 +108,12 @@ class LstmNetwork(nn.Module):
         upper = torch.cumsum(gaps[..., self.middle + 1 :], dim=-1)
         lower = torch.cumsum(gaps[..., : self.middle].flip(-1), dim=-1).flip(-1)
         return torch.cat([centre - lower, centre, centre + upper], dim=-1)
+
+
+def asinh(values: Tensor) -> Tensor:
+    """Inverse hyperbolic sine, as torch.asinh, from functions that torch computes many times faster."""
+    size = values.abs()
+    return torch.log1p(size + size**2 / (1 + torch.sqrt(1 + size**2))).copysign(values)
 
 
 def _embedding(size: int) -> nn.Embedding:

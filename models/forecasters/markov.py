@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, sample_levels, scores
+from models.dependence import Dependence, estimate, scores
 from models.forecasters.markov_states import (
     BINS,
     POINTS,
@@ -29,8 +29,14 @@ from models.forecasters.markov_states import (
 )
 from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
-from models.quantiles import empirical, tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import empirical, point_quantiles, tidy
 from models.regimes import with_regime
+
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
 
 Array = NDArray[np.float64]
 PATHS = 400
@@ -125,8 +131,7 @@ class Markov:
         return model
 
     def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
-        levels = sample_levels(self._dependence, panel.tenants, steps.shape[1], count, seed)
-        return value_at(steps, levels)
+        return sample_paths(steps, self._dependence, panel.tenants, count, seed)
 
     def _steps(self, panel: Panel, horizon: int) -> Array:
         pooled = self._pooled if self._pooled is not None else _pool(panel)
@@ -195,16 +200,32 @@ def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
     phases = phase_counts(states, _phases(panel, 0, width), season)
     phase = _normal(phases + SHRINKAGE / 2 * _normal(base)[:, None, :])
     at = _phases(panel, width, horizon)
-    belief = _one_hot(_last_known(states))
-    known = [_one_hot(states[:, width - lag + step]) for step in range(min(lag, horizon))]
-    out = np.empty((len(states), horizon, BINS))
+    known = np.stack([_one_hot(states[:, width - lag + step]) for step in range(lag)], axis=1)
+    return _carried(last, seasonal, phase, at, pooled.weights, _one_hot(_last_known(states)), known)
+
+
+def _carried(
+    last: Array, seasonal: Array, phase: Array, at: NDArray[np.int64], weights: Array, belief: Array, known: Array
+) -> Array:
+    """Probabilities (series, horizon, BINS) from a belief (series, BINS) on, at phases ``at`` (horizon).
+
+    ``known`` (series, lag, BINS) are the states of the windows a season before; later ones are what was found.
+    """
+    series, horizon, lag = len(belief), len(at), known.shape[1]
+    out = np.empty((series, horizon, BINS))
+    if _kernels is not None:
+        sizes = (series, BINS, phase.shape[1], horizon, lag)
+        _kernels.chains(last, seasonal, phase, at, weights, belief, known, out, *sizes)
+        return out
     for step in range(horizon):
-        before = known[step] if step < len(known) else out[:, step - lag]
-        from_last = np.einsum("sa,sab->sb", belief, last)
-        from_season = np.einsum("sa,sab->sb", before, seasonal)
-        experts = (from_last, from_season, phase[:, at[step]])
-        out[:, step] = sum(weight * expert for weight, expert in zip(pooled.weights, experts, strict=True))
-        belief = out[:, step] = out[:, step] / out[:, step].sum(axis=1, keepdims=True)
+        before = known[:, step] if step < lag else out[:, step - lag]
+        experts = (
+            np.einsum("sa,sab->sb", belief, last),
+            np.einsum("sa,sab->sb", before, seasonal),
+            phase[:, at[step]],
+        )
+        found = sum(weight * expert for weight, expert in zip(weights, experts, strict=True))
+        belief = out[:, step] = found / found.sum(axis=1, keepdims=True)
     return out
 
 
@@ -219,18 +240,10 @@ def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
 
 def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
     """Quantiles of: with chance ``still`` the same value, else a point of a state drawn by ``moving``."""
-    series, horizon = still.shape
-    values = np.concatenate([points.reshape(series, -1), value[:, None]], axis=1)
-    mass = np.repeat(moving / POINTS, POINTS, axis=2) * (1 - still)[:, :, None]
-    mass = np.concatenate([mass, still[:, :, None]], axis=2)
+    values = np.concatenate([points.reshape(len(points), -1), value[:, None]], axis=1)
     order = np.argsort(values, axis=1, kind="stable")
-    values = np.take_along_axis(values, order, axis=1)
-    total = np.cumsum(np.take_along_axis(mass, np.broadcast_to(order[:, None, :], mass.shape), axis=2), axis=2)
-    place = np.stack([(total < level - 1e-9).sum(axis=2) for level in LEVELS], axis=2)
-    place = np.minimum(place, values.shape[1] - 1)
-    return tidy(
-        np.take_along_axis(np.broadcast_to(values[:, None, :], (series, horizon, values.shape[1])), place, axis=2)
-    )
+    mass = np.concatenate([moving / POINTS * (1 - still)[:, :, None], still[:, :, None]], axis=2)
+    return point_quantiles(np.take_along_axis(values, order, axis=1), (order // POINTS).astype(np.uint8), mass)
 
 
 def _last_known(states: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.quantiles import quantiles_of_ranked
+
 Array = NDArray[np.float64]
 States = NDArray[np.int64]
 
@@ -29,15 +31,12 @@ class Binned:
 def binned(values: Array) -> Binned:
     """Bin every series by its own positive quantiles; state 0 is zero, states 1 to BINS - 1 rise with the value."""
     known = np.isfinite(values)
-    positive = known & (values > 0)
-    inner = np.linspace(0, 1, BINS)
-    with np.errstate(all="ignore"):
-        masked = np.where(positive, values, np.nan)
-        empty = ~positive.any(axis=1)
-        masked[empty, 0] = 0.0
-        edges = np.nanquantile(masked, inner, axis=1).T
-        fine = np.nanquantile(masked, (np.arange((BINS - 1) * POINTS) + 0.5) / ((BINS - 1) * POINTS), axis=1).T
-    states = 1 + (values[:, :, None] > edges[:, None, 1:-1]).sum(axis=2)
+    ranked = np.sort(np.where(known & (values > 0), values, np.nan), axis=1)  # missing values come last
+    edges = quantiles_of_ranked(ranked, np.linspace(0, 1, BINS))
+    fine = quantiles_of_ranked(ranked, (np.arange((BINS - 1) * POINTS) + 0.5) / ((BINS - 1) * POINTS))
+    states = np.ones(values.shape, dtype=np.int64)
+    for edge in edges.T[1:-1]:
+        states += values > edge[:, None]
     states = np.where(values <= 0, 0, states)
     points = np.concatenate([np.zeros((len(values), 1, POINTS)), fine.reshape(len(values), BINS - 1, POINTS)], axis=1)
     return Binned(np.where(known, states, -1), points)

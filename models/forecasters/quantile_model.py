@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast
-from models.dependence import Dependence, estimate, sample_levels, scores, total_quantiles
+from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.panel import Panel
-from models.quantiles import value_at
+from models.paths import sample_paths
 
 Array = NDArray[np.float64]
 ORIGINS = 4
@@ -47,5 +47,4 @@ class QuantileModel(ABC):
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon)."""
-        levels = sample_levels(self._dependence, panel.tenants, horizon, count, seed)
-        return value_at(self.quantiles(panel, horizon), levels)
+        return sample_paths(self.quantiles(panel, horizon), self._dependence, panel.tenants, count, seed)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, sample_levels
+from models.dependence import Dependence
 from models.panel import Panel
-from models.quantiles import empirical, tidy, value_at
+from models.paths import sample_paths
+from models.quantiles import empirical, tidy
 
 PATHS = 400
 
@@ -36,8 +37,7 @@ class SeasonalNaive:
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> NDArray[np.float64]:
         """Sample futures of shape (count, series, horizon)."""
-        levels = sample_levels(Dependence(), panel.tenants, horizon, count, seed)
-        return value_at(self._steps(panel, horizon), levels)
+        return sample_paths(self._steps(panel, horizon), Dependence(), panel.tenants, count, seed)
 
     def state(self) -> State:
         """Empty: there is nothing to keep."""

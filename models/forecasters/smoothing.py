@@ -17,7 +17,12 @@ from models.contracts import LEVELS, State
 from models.dependence import Dependence
 from models.forecasters.quantile_model import QuantileModel
 from models.panel import Panel
-from models.quantiles import tidy
+from models.quantiles import quantiles_of_ranked, tidy
+
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
 
 Array = NDArray[np.float64]
 SHARES = ((0.02, 0.05), (0.1, 0.1), (0.3, 0.1), (0.05, 0.2))
@@ -48,12 +53,17 @@ class Smoothing(QuantileModel):
         width = roots.shape[1]
         origins = [width - max(1, season // 2) * back for back in range(ORIGINS, 0, -1)]
         origins = [origin for origin in origins if origin >= min(3 * season, width // 2)]
-        run = _Run(roots, season, [*origins, width])
-        middle = run.ahead(width, horizon)
-        misses = [roots[:, None, at : at + horizon] - run.ahead(at, min(horizon, width - at)) for at in origins]
-        spread = _spread(misses, season, horizon, len(roots))
-        each = np.maximum(middle[..., None] + spread, 0.0) ** 2
-        return tidy(np.einsum("sgha,sg->sha", each, _weights(misses, len(roots))))
+        middle, misses, sizes = _smoothed(roots, season, origins, horizon)
+        weights = _weights(sizes)
+        out = np.zeros((len(roots), horizon, len(LEVELS)))
+        spread = np.zeros((*sizes.shape, len(LEVELS)))
+        for first in range(0, horizon, season):
+            ahead = slice(first, first + season)
+            spread = _spread(misses, origins, width, first, season, spread)
+            for pair in range(len(SHARES)):
+                each = np.maximum(middle[:, pair, ahead, None] + spread[:, pair, None, :], 0.0)
+                out[:, ahead] += weights[:, pair, None, None] * each**2
+        return tidy(out)
 
     def state(self) -> State:
         """The dependence."""
@@ -66,6 +76,37 @@ class Smoothing(QuantileModel):
         model = cls()
         model._dependence = Dependence(**document["dependence"])
         return model
+
+
+def _smoothed(roots: Array, season: int, origins: list[int], horizon: int) -> tuple[Array, Array, Array]:
+    """Roots expected from the end on (series, shares, horizon), misses from origins and their mean sizes.
+
+    Misses (series, shares, origins, horizon) are NaN where nothing is known; their sizes have shape (series, shares).
+    """
+    if _kernels is None:
+        return _smoothed_twin(roots, season, origins, horizon)
+    series, width = roots.shape
+    ahead = np.empty((series, len(SHARES), horizon))
+    misses = np.empty((series, len(SHARES), len(origins), horizon))
+    sizes = np.empty((series, len(SHARES)))
+    level, phase = (np.array([pair[place] for pair in SHARES]) for place in (0, 1))
+    at = np.array([*origins, width], dtype=np.int64)
+    given = np.ascontiguousarray(roots)
+    lengths = (series, width, season, 7 * season, horizon)
+    _kernels.smoothed(given, level, phase, at, ahead, misses, sizes, WEEKLY, *lengths)
+    return ahead, misses, sizes
+
+
+def _smoothed_twin(roots: Array, season: int, origins: list[int], horizon: int) -> tuple[Array, Array, Array]:
+    """What the compiled function does."""
+    run = _Run(roots, season, [*origins, roots.shape[1]])
+    misses = np.full((len(roots), len(SHARES), len(origins), horizon), np.nan)
+    for place, at in enumerate(origins):
+        inside = min(horizon, roots.shape[1] - at)
+        misses[:, :, place, :inside] = roots[:, None, at : at + inside] - run.ahead(at, inside)
+    known = np.isfinite(misses)
+    sizes = np.where(known, np.abs(misses), 0.0).sum(axis=(2, 3)) / np.maximum(known.sum(axis=(2, 3)), 1)
+    return run.ahead(roots.shape[1], horizon), misses, sizes
 
 
 class _Run:
@@ -105,36 +146,19 @@ class _Run:
         return np.maximum(np.moveaxis(sums, 0, 2), 0.0)
 
 
-def _spread(misses: list[Array], season: int, horizon: int, series: int) -> Array:
-    """Quantiles of misses by seasons ahead (series, shares, horizon, levels); far ones as the last that is known."""
-    out = np.zeros((series, len(SHARES), horizon, len(LEVELS)))
-    found = np.zeros((series, len(SHARES), len(LEVELS)))
-    for first in range(0, horizon, season):
-        parts = [part[:, :, first : first + season] for part in misses if part.shape[2] > first]
-        if parts and sum(part.shape[2] for part in parts) >= min(season, 2 * ORIGINS):
-            found = _quantiles(np.concatenate(parts, axis=2))
-        out[:, :, first : first + season] = found[:, :, None, :]
-    return out
+def _spread(misses: Array, origins: list[int], width: int, first: int, season: int, nearer: Array) -> Array:
+    """Quantiles (series, shares, levels) of misses in the season from ``first`` on; ``nearer`` where few are known."""
+    reaching = [origin for origin in origins if origin + first < width]
+    part = misses[:, :, : len(reaching), first : first + season]
+    count = sum(min(part.shape[3], width - first - origin) for origin in reaching)
+    if not count or count < min(season, 2 * ORIGINS):
+        return nearer
+    ranked = np.sort(part.reshape(*part.shape[:2], -1), axis=2)  # missing values come last
+    return quantiles_of_ranked(ranked, np.asarray(LEVELS))
 
 
-def _quantiles(values: Array) -> Array:
-    """Quantiles over the last axis of what is known, levels last; 0 where nothing is."""
-    ranked = np.sort(values, axis=2)  # missing values come last
-    known = np.isfinite(ranked).sum(axis=2)
-    place = np.asarray(LEVELS) * np.maximum(known - 1, 0)[..., None]
-    low = place.astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(known - 1, 0)[..., None])
-    lower, upper = np.take_along_axis(ranked, low, axis=2), np.take_along_axis(ranked, high, axis=2)
-    return np.where(known[..., None] > 0, np.nan_to_num(lower + (place - low) * (upper - lower)), 0.0)
-
-
-def _weights(misses: list[Array], series: int) -> Array:
-    """How much each pair of shares counts in each series (series, shares)."""
-    if not misses:
-        return np.full((series, len(SHARES)), 1 / len(SHARES))
-    size = np.abs(np.concatenate(misses, axis=2))
-    known = np.isfinite(size)
-    mean = np.where(known, size, 0.0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
-    relative = mean / np.maximum(mean.mean(axis=1, keepdims=True), 1e-12)
+def _weights(sizes: Array) -> Array:
+    """How much each pair of shares counts in each series (series, shares), by mean absolute misses (same)."""
+    relative = sizes / np.maximum(sizes.mean(axis=1, keepdims=True), 1e-12)
     weights = np.exp(-RATE * (relative - relative.min(axis=1, keepdims=True)))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from serving.alerts.wording import UNITS, quantity, resource_name
+
 EVERYONE = "*"
 """The user of an anomaly that concerns all of an operation's users."""
 
@@ -59,16 +61,20 @@ class Anomaly:
             what = "everything" if self.operation == WHOLE else self.operation
             return f"{what}{whom} is new: there is no past that its spend could be compared with"
         times = f"{self.observed / middle:.1f} times" if middle > 0 else "far above"
-        figures = f"({self.observed:.4g} against {middle:.4g})"
+        is_money = self.resource in (SPEND, SPEND_A_RUN)
+        unit = self.currency if is_money else "" if self.kind == "price" else UNITS.get(self.resource, "")
+        figures = f"({quantity(self.observed, unit)} against {quantity(middle, unit)})"
         if self.kind == "price":
             rise = f"{100 * (self.observed / middle - 1):.0f} %" if middle > 0 else "from nothing"
-            return f"the price of {self.resource} of {self.micro_operation_type} rose by {rise} {figures}"
-        if self.resource in (SPEND, SPEND_A_RUN):
+            return (
+                f"the price of {resource_name(self.resource)} of {self.micro_operation_type} rose by {rise} {figures}"
+            )
+        if is_money:
             what = "all operations" if self.operation == WHOLE else self.operation
             rate = " a run" if self.resource == SPEND_A_RUN else ""
             return f"{what}{whom} cost {times} the usual{rate} {figures}"
         verb = "crept up to" if self.kind == "drift" else "used"
-        what = f"{self.resource} of {self.micro_operation_type}"
+        what = f"{resource_name(self.resource)} of {self.micro_operation_type}"
         return f"{self.operation}{whom} {verb} {times} the usual {what} a run {figures}"
 
     @property

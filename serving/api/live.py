@@ -104,7 +104,7 @@ class Stream:
         """Windows that closed in [start_ns, end_ns), and anomalies that are new or grew since they were told."""
         messages = list(self._platform.closed_windows.get(self._user, start_ns, end_ns))
         found = self._platform.anomalies.list(self._user, start_ns=end_ns - LONGEST_RESUME_S * NANOSECONDS)
-        for anomaly in visible(self._principal, self._platform, found):
+        for anomaly in reversed(visible(self._principal, self._platform, found)):
             if self._told.get(anomaly.id) != anomaly.last_ns:
                 self._told[anomaly.id] = anomaly.last_ns
                 messages.append(_message("anomaly", end_ns, document(anomaly)))

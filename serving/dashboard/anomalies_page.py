@@ -13,12 +13,18 @@ from markupsafe import Markup
 
 from serving.alerts.anomaly import SPEND, SPEND_A_RUN
 from serving.alerts.store import VERDICTS
+from serving.alerts.wording import UNITS, quantity
 from serving.api import planned_events
 from serving.api.anomalies import document, visible
-from serving.dashboard.rendering import UNITS, ViewDependency, prefixed, render
+from serving.dashboard.reading import share
+from serving.dashboard.rendering import ViewDependency, render
 
 router = APIRouter(include_in_schema=False)
 WIDTH, HEIGHT = 150.0, 22.0
+MOST_CAUSES = 4
+SMALL = Decimal("0.02")
+"""Anomalies that cost less than this share of the first one are folded up."""
+_KINDS = {"user": "customers", "operation": "operations", "micro-operation": "micro-operations"}
 
 
 @router.get("/anomalies")
@@ -26,12 +32,15 @@ def anomalies_page(view: ViewDependency) -> Response:
     """Anomalies of one user, dearest first; the vendor sees those of everyone's operations beside them."""
     if view.user is None:
         return render(view, "empty.html", {"users": view.users})
-    found = visible(view.principal, view.platform, view.platform.anomalies.list(view.user))
-    rows = sorted((document(one) for one in found), key=lambda row: (row["paged"] is None, -Decimal(row["cost"] or 0)))
+    span = (view.period.start_ns, view.period.end_ns)
+    found = visible(view.principal, view.platform, view.platform.anomalies.list(view.user, None, *span))
+    rows = sorted((document(one) for one in found), key=lambda row: (row["paged"] is None, -_cost(row)))
     charts = {row["id"]: band(row) for row in rows if row["expected"]}
     said = {row["id"]: compared(row) for row in rows if row["expected"]}
+    causes = {row["id"]: made_of(row) for row in rows}
+    small = {row["id"] for row in rows if not row["paged"] and _cost(row) < SMALL * _cost(rows[0])}
     events = [planned_events.document(event) for event in view.platform.anomalies.planned(view.user)]
-    figures = {"charts": charts, "said": said, "verdicts": VERDICTS}
+    figures = {"charts": charts, "said": said, "causes": causes, "small": small, "verdicts": VERDICTS}
     return render(view, "anomalies.html", {"anomalies": rows, "planned": events}, figures)
 
 
@@ -63,8 +72,22 @@ def compared(row: dict[str, Any]) -> str:
     is_money = row["resource"] in (SPEND, SPEND_A_RUN)
     unit = (row["currency"] or "") if is_money else UNITS.get(row["resource"], "")
     each = " a window" if row["resource"] == SPEND else " a run"
-    low, high = (prefixed(row["expected"][bound]) for bound in ("low", "high"))
-    return f"{prefixed(row['observed'])}{unit}{each}; {low}{unit} to {high}{unit} were expected"
+    low, high = (quantity(row["expected"][bound], unit) for bound in ("low", "high"))
+    usual = f"{low} to {high} were expected" if low != high else f"{low} was expected"
+    return f"{quantity(row['observed'], unit)}{each}; {usual}"
+
+
+def made_of(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """(kind of cause, its greatest ones with their shares), each as a share of all of its kind."""
+    found: dict[str, list[tuple[str, float]]] = {}
+    for cause in row["causes"]:
+        found.setdefault(cause["what"], []).append((cause["name"], cause["share"]))
+    told = []
+    for what, causes in found.items():
+        whole = sum(part for _, part in causes) or 1.0
+        names = ", ".join(f"{name} {share(part / whole)}" for name, part in causes[:MOST_CAUSES])
+        told.append((_KINDS.get(what, what), names))
+    return told
 
 
 def band(row: dict[str, Any]) -> Markup:
@@ -85,3 +108,7 @@ def band(row: dict[str, Any]) -> Markup:
         f'<line class="tick" x1="{middle:.1f}" x2="{middle:.1f}" y1="4" y2="18"/>'
         f'<circle class="seen" cx="{seen:.1f}" cy="11" r="4.5"/></svg>'
     )
+
+
+def _cost(row: dict[str, Any]) -> Decimal:
+    return Decimal(row["cost"] or 0)

@@ -8,9 +8,13 @@ from html import escape
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 300, 56, 110, 18, 34
+from serving.dashboard.axes import amount_label, round_ticks, time_label, time_ticks
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 64, 120, 34, 34
 BANDS = (("0.1", "0.9"), ("0.2", "0.8"), ("0.3", "0.7"), ("0.4", "0.6"))
-LABEL_PX = 15
+LABEL_PX = 20
+APART = 0.09
+"""The least share of the width between the labels of two times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class OtherPlan:
 class Fan:
     """Cumulative cost as (share of the period, amount) points so far, and quantiles by level of what is to come.
 
+    The period is from ``start_ns`` to ``end_ns``, Unix nanoseconds.
     ``ahead`` has a point for every moment at which quantiles are known, the last at the end of the period; none at
     all when there is no forecast.
     """
@@ -33,8 +38,8 @@ class Fan:
     past: list[tuple[float, float]]
     ahead: list[tuple[float, dict[str, float]]]
     currency: str
-    start: str
-    end: str
+    start_ns: int
+    end_ns: int
     budget: float | None = None
     others: tuple[OtherPlan, ...] = ()
 
@@ -42,14 +47,14 @@ class Fan:
 def fan_chart(fan: Fan) -> Markup:
     """An SVG: the spend as a line, P10 to P90 as a fan from now on, other plans as thin lines, the budget across."""
     scale = _Scale(fan)
-    parts = [*_grid(scale), *_budget(fan, scale), *_bands(fan, scale), *_others(fan, scale)]
+    parts = [*_grid(fan, scale), *_times(fan), *_bands(fan, scale), *_others(fan, scale), *_budget(fan, scale)]
     if fan.past:
         parts.append(f'<polyline class="past" points="{scale.line(fan.past)}"/>')
         x, y = scale.place(*fan.past[-1])
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text class="soft" text-anchor="middle" x="{x:.1f}" y="{TOP - 6}">now</text>')
         parts.append(f'<circle class="now" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     parts += _labels(fan, scale)
-    parts.append(f'<text x="{LEFT}" y="{HEIGHT - 10}">{escape(fan.start)}</text>')
-    parts.append(f'<text text-anchor="end" x="{WIDTH - RIGHT}" y="{HEIGHT - 10}">{escape(fan.end)}</text>')
     return Markup(  # noqa: S704 -- every text in it is escaped
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_about(fan))}">'
         f"{''.join(parts)}</svg>"
@@ -62,7 +67,8 @@ class _Scale:
         amounts += [amount for amount in map(_end, fan.others) if amount <= 3 * max(amounts)]
         if fan.budget is not None and fan.budget <= 3 * max(amounts):
             amounts.append(fan.budget)
-        self.top = max(amounts) * 1.06
+        self.ticks = round_ticks(max(amounts) * 1.02)
+        self.top = self.ticks[-1]
 
     def place(self, share: float, amount: float) -> tuple[float, float]:
         """Where a point lies on the page."""
@@ -76,13 +82,27 @@ class _Scale:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.place(*point) for point in points))
 
 
-def _grid(scale: _Scale) -> list[str]:
-    parts = []
-    for step in range(5):
-        amount = scale.top / 1.06 * step / 4
+def _grid(fan: Fan, scale: _Scale) -> list[str]:
+    parts = [f'<text class="soft" text-anchor="end" x="{LEFT - 8}" y="{TOP - 18}">{escape(fan.currency)}</text>']
+    for amount in scale.ticks:
         _, y = scale.place(0, amount)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{amount:,.2f}</text>')
+        label = amount_label(amount, scale.ticks[1])
+        parts.append(f'<text text-anchor="end" x="{LEFT - 8}" y="{y + 4:.1f}">{label}</text>')
+    return parts
+
+
+def _times(fan: Fan) -> list[str]:
+    """Times below: both ends, and round ones that are not too near to them."""
+    ticks = time_ticks(fan.start_ns, fan.end_ns)
+    step_s = 86_400 if fan.end_ns - fan.start_ns > 2 * 86_400 * 10**9 else 1
+    marks = [(0.0, time_label(fan.start_ns, step_s)), (1.0, time_label(fan.end_ns, step_s))]
+    marks += [one for one in ticks if APART < one[0] < 1 - APART]
+    parts, base = [], HEIGHT - BOTTOM
+    for number, (share, label) in enumerate(marks):
+        x, rank = LEFT + share * (WIDTH - LEFT - RIGHT), "minor" if number > 1 else "end"
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 5}"/>')
+        parts.append(f'<text class="{rank}" text-anchor="middle" x="{x:.1f}" y="{base + 22}">{label}</text>')
     return parts
 
 
@@ -108,18 +128,18 @@ def _bands(fan: Fan, scale: _Scale) -> list[str]:
 
 
 def _others(fan: Fan, scale: _Scale) -> list[str]:
-    """Lines of the plans that fit on the page, each named above its middle."""
+    """Lines of the plans that fit on the page, each named at its end."""
     if not fan.ahead or not fan.past:
         return []
     now, parts = fan.past[-1][0], []
     for plan in fan.others:
         if max(plan.so_far, plan.end) > scale.top:
             continue
-        x, y = scale.place((now + 1) / 2, (plan.so_far + plan.end) / 2)
+        x, y = scale.place(1, plan.end)
         points = scale.line([(now, plan.so_far), (1.0, plan.end)])
         parts.append(f'<polyline class="other" points="{points}"/>')
         parts.append(
-            f'<text class="other-name" text-anchor="middle" x="{x:.1f}" y="{y - 6:.1f}">{escape(plan.name)}</text>'
+            f'<text class="other-name" text-anchor="end" x="{x - 4:.1f}" y="{y - 6:.1f}">{escape(plan.name)}</text>'
         )
     return parts
 

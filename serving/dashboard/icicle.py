@@ -8,6 +8,8 @@ from html import escape
 
 from markupsafe import Markup
 
+from serving.dashboard.reading import money
+
 WIDTH, ROW, GAP = 760.0, 46.0, 2.0
 NARROWEST_NAMED = 64.0
 LETTER = 6.6
@@ -31,11 +33,11 @@ def icicle(slices: Sequence[Slice], total: str) -> Markup:
     x = 0.0
     for number, one in enumerate(slices):
         width = one.amount / whole * WIDTH
-        boxes.append(_box(x, 1, width, one.name, f"{one.amount:,.4f}", number % 4 + 1))
+        boxes.append(_box(x, 1, width, one.name, money(one.amount), number % 4 + 1))
         inner = x
         for name, amount in one.parts:
             part = amount / whole * WIDTH
-            boxes.append(_box(inner, 2, part, name, f"{amount:,.4f}", number % 4 + 1))
+            boxes.append(_box(inner, 2, part, name, money(amount), number % 4 + 1))
             inner += part
         x += width
     height = 3 * ROW

@@ -12,15 +12,24 @@ from serving.dashboard.rendering import ViewDependency, render
 
 router = APIRouter(include_in_schema=False)
 MEANINGS = {
-    "mase": "Mean absolute scaled error: 1 is as good as repeating the last season, lower is better",
-    "wql": "Weighted quantile loss of the whole distribution, lower is better",
-    "coverage": "How often the truth fell between P10 and P90; 0.8 is right",
-    "scaled_pinball": "Scaled pinball loss, lower is better",
-    "bill_wape": "Absolute error of the totals as a share of them, lower is better",
-    "bill_wql": "Weighted quantile loss of the totals, lower is better",
-    "bill_coverage": "How often the true total fell between P10 and P90; 0.8 is right",
-    "origins": "Moments in the past from which it forecast",
+    "mase": ("Error of the middle (MASE)", "1 is as good as repeating the last season, lower is better"),
+    "wql": ("Error of the whole distribution (WQL)", "weighted quantile loss, lower is better"),
+    "coverage": ("Windows inside P10 to P90", "0.8 is right"),
+    "scaled_pinball": ("Scaled pinball loss", "as WQL, each series weighs the same; lower is better"),
+    "bill_wape": ("Error of totals (WAPE)", "as a share of them, lower is better"),
+    "bill_wql": ("Error of the distribution of totals (WQL)", "lower is better"),
+    "bill_coverage": ("Totals inside P10 to P90", "0.8 is right"),
+    "origins": ("Moments it was made to forecast from", ""),
 }
+TRAINED_ON = {
+    "trained_until": "Usage until",
+    "window_s": "Windows, s",
+    "season": "Windows of a season",
+    "horizon": "Windows ahead",
+    "data": "Digest of the data",
+    "run_id": "MLflow run",
+}
+"""What a champion's metadata is called."""
 
 
 @router.get("/models")
@@ -39,7 +48,9 @@ def models_page(view: ViewDependency) -> Response:
         "problem": view.platform.champion.problem,
     }
     chart = accuracy_chart(drift["origins"], drift["reference"]) if drift and len(drift["origins"]) > 1 else ""
-    return render(view, "models.html", values, {"meanings": MEANINGS, "accuracy_chart": chart})
+    return render(
+        view, "models.html", values, {"meanings": MEANINGS, "trained_on": TRAINED_ON, "accuracy_chart": chart}
+    )
 
 
 def calibration(coverage: float) -> str:

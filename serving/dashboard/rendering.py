@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+import time
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -18,6 +16,8 @@ from serving.accounts.billing import HistoryReader
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.security import Caller, visible_user
 from serving.api.spend import period_of, plan_of
+from serving.dashboard.period_names import period_after, period_before, period_name
+from serving.dashboard.reading import READING
 from serving.platform import Platform
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
@@ -58,6 +58,21 @@ class View:
         self.period: Period = period_of(start or None, end or None)
         self.asked = {"user": self.user, "plan": self.plan.id, "start": start, "end": end}
 
+    @property
+    def period_name(self) -> str:
+        """What the period is called."""
+        return period_name(self.period)
+
+    def neighbours(self) -> list[tuple[str, str]]:
+        """(what, link) of this page about the period before and, where that has begun, the one after."""
+        around = [("before", period_before(self.period)), ("after", period_after(self.period))]
+        here = self.request.url.path
+        return [
+            (what, self.link(here, start=iso(one.start_ns), end=iso(one.end_ns)))
+            for what, one in around
+            if 0 < one.start_ns < time.time_ns()
+        ]
+
     def link(self, path: str, **more: str) -> str:
         """Another page about the same user, plan and period."""
         kept = {name: value for name, value in (self.asked | more).items() if value}
@@ -67,12 +82,11 @@ class View:
 ViewDependency = Annotated[View, Depends()]
 
 
-def bill_so_far(view: View) -> SplitInvoice:
-    """The bill of the page's user and period as it stands now: the one that every page and the API tell."""
+def bill_so_far(view: View, period: Period | None = None) -> SplitInvoice:
+    """The bill of the page's user as it stands now, of the page's period or another: the one that the API tells."""
     user = str(view.user)
-    return view.platform.commerce.biller.bill(
-        view.plan.id, user, view.period, HistoryReader(view.platform.history, user)
-    )
+    reader = HistoryReader(view.platform.history, user)
+    return view.platform.commerce.biller.bill(view.plan.id, user, period or view.period, reader)
 
 
 def users_of(platform: Platform, principal: Principal) -> list[str]:
@@ -111,62 +125,6 @@ def show(template: str, values: dict[str, Any], status: int = 200) -> HTMLRespon
     return HTMLResponse(_templates.get_template(template).render(**values), status, headers)
 
 
-def money(amount: object, places: int = 2) -> str:
-    """An amount for reading: thousands apart, small ones with as many places as they need to be told from nothing."""
-    value = Decimal(str(amount))
-    if value and abs(value) < Decimal("0.01") and places == 2:
-        places = 4 if abs(value) >= Decimal("0.0001") else 6
-    return f"{value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN):,f}"
-
-
-def moment(text: str | None) -> str:
-    """An ISO 8601 moment for reading, in UTC."""
-    if not text:
-        return ""
-    return datetime.fromisoformat(text).astimezone(UTC).strftime("%d %b %Y, %H:%M:%S").lstrip("0") + " UTC"
-
-
-def share(value: float) -> str:
-    """A probability for reading: never certain unless it is."""
-    if 0 < value < 0.005:
-        return "under 1%"
-    if 0.995 < value < 1:
-        return "over 99%"
-    return f"{value:.0%}"
-
-
-UNITS = {
-    "cpu_cycles": "cycles",
-    "memory_bytes": "B",
-    "network_bytes": "B",
-    "disk_bytes": "B",
-    "execution_time_ms": "ms",
-}
-"""Units of the resources, for reading."""
-
-_UNITS = (
-    ("cpu_cycles", "cycles"),
-    ("memory_bytes", "B of memory"),
-    ("network_bytes", "B of network"),
-    ("disk_bytes", "B of disk"),
-)
-
-
-def used(usage: Mapping[str, float]) -> str:
-    """Usage for reading: the resources that are not zero, with decimal prefixes."""
-    parts = [f"{prefixed(usage[name])}{unit}" for name, unit in _UNITS if usage.get(name)]
-    seconds = usage.get("execution_time_ms", 0.0) / 1_000
-    return " · ".join([*parts, f"{seconds:,.3g} s"] if seconds >= 0.001 else parts)
-
-
-def prefixed(value: float) -> str:
-    """A quantity with a decimal prefix, ready for its unit."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:,.3g} {prefix}"
-    return f"{value:.3g} "
-
-
 def _prefers_json(request: Request) -> bool:
     accepted = [one.partition(";")[0].strip() for one in request.headers.get("accept", "").split(",")]
     return "application/json" in accepted and "text/html" not in accepted
@@ -179,4 +137,4 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"money": money, "moment": moment, "share": share, "used": used}
+_templates.filters |= READING

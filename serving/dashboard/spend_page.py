@@ -9,11 +9,14 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from serving.accounts import spend
+from serving.accounts.billing import longest_window
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
-from serving.dashboard.rendering import View, ViewDependency, bill_so_far, moment, render
+from serving.dashboard.period_names import period_before, period_name
+from serving.dashboard.rendering import View, ViewDependency, bill_so_far, render
 from serving.estimating.estimate_service import Question
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.pricing.usage import Period
 
 router = APIRouter(include_in_schema=False)
 POINTS = 40
@@ -37,6 +40,7 @@ def spend_page(view: ViewDependency) -> Response:
             for at, amount in zip(past.moments_ns, past.costs.totals, strict=True)
         ],
         "budget": str(budget.amount) if budget else None,
+        "before": _before(view),
         "estimate": None,
         "fan": [],
         "other_plans": [],
@@ -54,6 +58,19 @@ def spend_page(view: ViewDependency) -> Response:
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "spend.html", values, {"chart": fan_chart(_fan(view, values))})
+
+
+def _before(view: View) -> dict[str, str] | None:
+    """What the period before cost, where there was any usage in it."""
+    period = period_before(view.period)
+    if period.start_ns <= 0 or view.platform.history.totals(*_span(view, period), view.user).is_empty():
+        return None
+    return {"name": period_name(period), "amount": str(bill_so_far(view, period).total)}
+
+
+def _span(view: View, period: Period) -> tuple[int, int, int]:
+    window_s = longest_window(view.platform.settings.windows_s, (period.start_ns, period.end_ns))
+    return window_s, period.start_ns, period.end_ns
 
 
 def question_of(view: View, plans: tuple[str, ...]) -> Question:
@@ -102,11 +119,10 @@ def _fan(view: View, values: dict[str, Any]) -> Fan:
         marks.append((1.0, values["estimate"]["estimates"][0]["quantiles"]))
         ahead = [(share, {level: float(amount) for level, amount in levels.items()}) for share, levels in marks]
     budget = float(values["budget"]) if values["budget"] else None
-    ends = (moment(iso(start_ns)), moment(iso(end_ns)))
     others = tuple(
         OtherPlan(row["plan"], float(row["spend_so_far"]), float(row["median"])) for row in values["other_plans"]
     )
-    return Fan(points, ahead, view.plan.currency, *ends, budget, others)
+    return Fan(points, ahead, view.plan.currency, start_ns, end_ns, budget, others)
 
 
 def _share(moment_iso: str, start_ns: int, end_ns: int) -> float:

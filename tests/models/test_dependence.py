@@ -7,7 +7,8 @@ import pytest
 from scipy.special import ndtri
 
 from models.contracts import LEVELS
-from models.dependence import Dependence, estimate, sample_levels, scores
+from models.dependence import Dependence, estimate, scores
+from models.paths import sample_levels
 
 TENANTS = tuple(f"t{index // 10}" for index in range(40))
 

@@ -32,7 +32,7 @@ def test_missing_windows_count_nowhere() -> None:
 
 def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
     """Between a member that says off and one that says on, no quantile lies in the middle of both."""
-    mixed = mixture(np.stack([flat(0.0), flat(100.0)]), np.array([[0.6, 0.4]]))[0, 0]
+    mixed = mixture(np.stack([flat(0.0), flat(100.0)], axis=1), np.array([[0.6, 0.4]]))[0, 0]
     assert (mixed[:5] == 0).all()
     assert (mixed[6:] == 100).all()
 
@@ -40,11 +40,11 @@ def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
 def test_a_mixture_of_equals_is_each_of_them() -> None:
     """Members that agree are not made wider or narrower by more than a step between quantiles."""
     one = np.broadcast_to(np.arange(COUNT, dtype=float), (1, 2, COUNT))
-    mixed = mixture(np.stack([one, one, one]), np.full((1, 3), 1 / 3))
+    mixed = mixture(np.stack([one, one, one], axis=1), np.full((1, 3), 1 / 3))
     np.testing.assert_allclose(mixed, one, atol=0.51)
 
 
 def test_a_member_without_weight_says_nothing() -> None:
     """What one member alone forecasts is passed on bit for bit."""
-    mixed = mixture(np.stack([flat(3.0), flat(100.0)]), np.array([[1.0, 0.0]]))
+    mixed = mixture(np.stack([flat(3.0), flat(100.0)], axis=1), np.array([[1.0, 0.0]]))
     np.testing.assert_array_equal(mixed, flat(3.0))

@@ -3,8 +3,9 @@
 import numpy as np
 
 from models.contracts import LEVELS
-from models.dependence import Dependence, sample_levels, total_quantiles
-from models.quantiles import empirical, value_at
+from models.dependence import Dependence, total_quantiles
+from models.paths import sample_paths
+from models.quantiles import empirical
 from models.regimes import with_regime
 
 MOVING = np.broadcast_to(10.0 + 10 * np.array(LEVELS), (1, 3, len(LEVELS)))
@@ -33,5 +34,5 @@ def test_totals_without_sampling_agree_with_sample_paths():
     """The closed form for a sum is what many sample paths would have said, to a few parts in a hundred."""
     steps = np.broadcast_to(10.0 + 10 * np.array(LEVELS), (1, 24, len(LEVELS)))
     dependence = Dependence(0.3, 0.4, 0.1)
-    sampled = empirical(value_at(steps, sample_levels(dependence, ("t",), 24, 4000, 1)).sum(axis=2))
+    sampled = empirical(sample_paths(steps, dependence, ("t",), 4000, 1).sum(axis=2))
     np.testing.assert_allclose(total_quantiles(steps, dependence), sampled, rtol=0.05)

@@ -22,9 +22,10 @@ def test_share_and_drops_come_from_the_profilers_own_records(client: TestClient,
         "userID": "acme",
         "meter": "dropped_events",
         "units": 7,
-        "resourceUsage": {"cpuCycles": cycles // 9},
+        "resourceUsage": {"cpuCycles": cycles // 9, "executionTimeMs": 300.0},
     }
     feed(client, [*usage, own])
     page = client.get("/live", headers={"Accept": "application/json"}).json()
     assert page["engine"]["profiler_share"] == "10.0 %"
+    assert page["engine"]["profiler_of_core"] == "0.50 %"
     assert page["engine"]["dropped_events"] == 7

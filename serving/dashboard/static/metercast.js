@@ -28,10 +28,11 @@ const live = document.querySelector("[data-live]");
 if (live) follow(live);
 
 function follow(table) {
-  const windows = new Map();
+  const windows = new Map(JSON.parse(table.dataset.recent));
   const length = Number(table.dataset.window);
   const source = new EventSource(table.dataset.live);
   const state = document.getElementById("live-state");
+  if (windows.size) draw(windows, Math.max(...windows.keys()), length);
   source.onopen = () => { state.textContent = "Connected; waiting for the next window."; };
   source.onerror = () => { state.textContent = "The connection is lost; trying again."; };
   source.addEventListener("window", (message) => {
@@ -70,16 +71,24 @@ function row(one) {
 function draw(windows, last, length) {
   const chart = document.getElementById("live-chart");
   const top = Math.max(...windows.values(), 1);
-  chart.replaceChildren(...[...windows].map(([start, events]) => {
-    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    const height = (events / top) * 150;
-    bar.setAttribute("class", "bar-mark");
-    bar.setAttribute("x", String(752 - ((last - start) / length) * 8.4));
-    bar.setAttribute("y", String(158 - height));
-    bar.setAttribute("width", "6.6");
-    bar.setAttribute("height", String(height));
-    return bar;
-  }));
+  const bars = [...windows].map(([start, events]) => {
+    const height = (events / top) * 136;
+    const x = 752 - ((last - start) / length) * 8.4;
+    return shape("rect", { class: "bar-mark", x, y: 158 - height, width: 6.6, height });
+  });
+  const most = shape("text", { class: "soft", x: 0, y: 12 }, `${top.toLocaleString("en")} events`);
+  const first = shape("text", { class: "soft", x: 0, y: 174 }, "90 windows ago");
+  const now = shape("text", { class: "soft", x: 760, y: 174, "text-anchor": "end" }, "now");
+  const base = shape("line", { class: "grid", x1: 0, x2: 760, y1: 158, y2: 158 });
+  const ceiling = shape("line", { class: "grid", x1: 0, x2: 760, y1: 21, y2: 21 });
+  chart.replaceChildren(ceiling, base, ...bars, most, first, now);
+}
+
+function shape(name, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.textContent = text;
+  return made;
 }
 
 function told(anomaly) {
@@ -91,6 +100,6 @@ function told(anomaly) {
     item.id = `live-${anomaly.id}`;
     list.prepend(item);
   }
-  const cost = anomaly.cost ? `; ${anomaly.cost} ${anomaly.currency} so far` : "";
-  item.textContent = `${anomaly.started.slice(11, 19)} UTC: ${anomaly.reason}${cost}`;
+  const cost = anomaly.cost ? `; ${Number(anomaly.cost).toPrecision(2)} ${anomaly.currency}` : "";
+  item.textContent = `${anomaly.started.slice(11, 19)} UTC: ${anomaly.reason}${cost}${anomaly.ended ? "" : " so far"}`;
 }

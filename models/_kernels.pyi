@@ -1,0 +1,72 @@
+from typing import Any
+
+def weighted_quantiles(
+    bins: Any, points: Any, weights: Any, levels: Any, out: Any, series: int, width: int, kinds: int, bin_count: int, /
+) -> None: ...
+def mixture(
+    forecasts: Any, weights: Any, out: Any, series: int, members: int, horizon: int, levels: int, /
+) -> None: ...
+def path_values(
+    steps: Any,
+    levels: Any,
+    tenant: Any,
+    own_level: Any,
+    tenant_level: Any,
+    own_noise: Any,
+    tenant_noise: Any,
+    out: Any,
+    count: int,
+    series: int,
+    tenants: int,
+    horizon: int,
+    level: float,
+    memory: float,
+    common: float,
+    /,
+) -> None: ...
+def pinball_sums(forecasts: Any, actual: Any, levels: Any, out: Any, series: int, horizon: int, /) -> None: ...
+def point_quantiles(
+    values: Any,
+    kinds: Any,
+    mass: Any,
+    levels: Any,
+    out: Any,
+    series: int,
+    points: int,
+    horizon: int,
+    kind_count: int,
+    /,
+) -> None: ...
+def tidy(quantiles: Any, rows: int, size: int, /) -> None: ...
+def smoothed(
+    roots: Any,
+    level_shares: Any,
+    phase_shares: Any,
+    origins: Any,
+    ahead: Any,
+    misses: Any,
+    sizes: Any,
+    weekly: float,
+    series: int,
+    width: int,
+    season: int,
+    week: int,
+    horizon: int,
+    /,
+) -> None: ...
+def chains(
+    last: Any,
+    seasonal: Any,
+    phase: Any,
+    at: Any,
+    weights: Any,
+    belief: Any,
+    known: Any,
+    out: Any,
+    series: int,
+    states: int,
+    season: int,
+    horizon: int,
+    lag: int,
+    /,
+) -> None: ...

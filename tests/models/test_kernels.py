@@ -1,0 +1,112 @@
+"""What is compiled gives what its twin in Python gives, and refuses arrays that do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models import mixing, paths, quantiles, weighted
+from models.contracts import LEVELS
+from models.dependence import Dependence
+from models.forecasters import markov, smoothing
+from models.panel import Panel
+
+pytestmark = pytest.mark.skipif(weighted._kernels is None, reason="models._kernels was not compiled")
+
+
+def test_weighted_quantiles_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties, missing values, an empty series and a number of kinds that fills no whole lane included."""
+    random = np.random.default_rng(0)
+    past = random.gamma(1.0, 5.0, (6, 150)).round(1)
+    past[random.random(past.shape) < 0.2] = np.nan
+    past[1] = np.where(random.random(150) < 0.9, 0.0, 7.0)
+    past[2] = np.nan
+    past[3] = 4.0
+    weights = np.rint(random.random((21, 150)) ** 4 * 1000).astype(np.float32)
+    compiled = weighted.weighted_quantiles(weighted.binned(past), weights)
+    monkeypatch.setattr(weighted, "_kernels", None)
+    np.testing.assert_array_equal(compiled, weighted.weighted_quantiles(weighted.binned(past), weights))
+
+
+def test_a_mixture_is_that_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with ties and with members that have no weight, whatever they say."""
+    random = np.random.default_rng(1)
+    forecasts = np.sort(random.gamma(1.0, 3.0, (8, 4, 5, len(LEVELS))).round(1), axis=3)
+    weights = random.dirichlet(np.ones(4), 8)
+    weights[2:5, 1] = 0.0
+    weights[6] = [0.0, 0.0, 1.0, 0.0]
+    weights /= weights.sum(axis=1, keepdims=True)
+    compiled = mixing.mixture(forecasts, weights)
+    forecasts[2:5, 1] = np.nan
+    np.testing.assert_array_equal(mixing.mixture(forecasts, weights), compiled)
+    monkeypatch.setattr(mixing, "_kernels", None)
+    forecasts[2:5, 1] = 1e9
+    np.testing.assert_allclose(compiled, mixing.mixture(forecasts, weights), atol=1e-9)
+
+
+def test_paths_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tails, idle series and several tenants included."""
+    random = np.random.default_rng(2)
+    steps = np.sort(random.gamma(1.0, 3.0, (5, 7, len(LEVELS))), axis=2)
+    steps[3] = 0.0
+    asked = (steps, Dependence(0.3, 0.6, 0.2), ("b", "a", "b", "c", "a"), 301, 9)
+    compiled = paths.sample_paths(*asked)
+    monkeypatch.setattr(paths, "_kernels", None)
+    np.testing.assert_allclose(compiled, paths.sample_paths(*asked), rtol=1e-6, atol=1e-9)
+
+
+def test_small_kernels_are_those_of_their_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantiles put in order, read off points, and their losses, with what is not finite among them."""
+    random = np.random.default_rng(3)
+    loose = random.normal(1.0, 2.0, (4, 6, len(LEVELS)))
+    loose[0, 0, 2:5] = [np.nan, np.inf, -np.inf]
+    values, kinds = np.sort(random.random((4, 20)).round(1), axis=1), random.integers(0, 3, (4, 20), dtype=np.uint8)
+    mass = random.dirichlet(np.ones(3), (4, 6)) / 7
+    actual = np.where(random.random((4, 6)) < 0.2, np.nan, random.gamma(1.0, 2.0, (4, 6)))
+
+    def all_three() -> list[np.ndarray]:
+        tidied = quantiles.tidy(loose)
+        return [tidied, quantiles.point_quantiles(values, kinds, mass), mixing.summed_loss(tidied, actual)]
+
+    compiled = all_three()
+    for module in (quantiles, mixing):
+        monkeypatch.setattr(module, "_kernels", None)
+    for ours, theirs in zip(compiled, all_three(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("windows", [1, 5, 40, 400])
+def test_smoothing_is_that_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long and short pasts, with gaps and a series of which nothing is known."""
+    random = np.random.default_rng(4)
+    past = random.gamma(2.0, 3.0, (4, windows))
+    past[1, random.random(windows) < 0.3] = np.nan
+    past[2] = np.nan
+    names = ("a", "b", "c", "d")
+    panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
+    compiled = smoothing.Smoothing().quantiles(panel, 30)
+    monkeypatch.setattr(smoothing, "_kernels", None)
+    np.testing.assert_allclose(compiled, smoothing.Smoothing().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("windows", [3, 10, 200])
+def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also over less than a season of past, and further ahead than a season."""
+    random = np.random.default_rng(5)
+    past = random.gamma(2.0, 3.0, (3, windows)).round()
+    past[1, ::3] = np.nan
+    names = ("a", "b", "c")
+    panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
+    compiled = markov.Markov().quantiles(panel, 30)
+    monkeypatch.setattr(markov, "_kernels", None)
+    np.testing.assert_allclose(compiled, markov.Markov().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    """A wrong call raises and writes nowhere."""
+    out = np.empty((1, 2, 9))
+    with pytest.raises(ValueError, match=r"forecasts has 576 bytes"):
+        weighted._kernels.mixture(np.zeros((1, 4, 2, 9)), np.ones((1, 3)), out, 1, 3, 2, 9)
+    bins, points, weights = np.full((1, 4), 9, np.uint8), np.zeros((1, 3)), np.ones((2, 4), np.float32)
+    with pytest.raises(ValueError, match="a bin above 3"):
+        weighted._kernels.weighted_quantiles(bins, points, weights, np.asarray(LEVELS), out, 1, 4, 2, 3)
