@@ -15,6 +15,7 @@ from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.producer import Producer
+from metercast.shipping.reconciling import Reconciliation
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
 
@@ -77,6 +78,7 @@ class Shipper:
         self._rounds_done = 0
         self._deadline_s: float | None = None
         self._stopping = False
+        self._reconciliation = Reconciliation(self.engine, before_thread=True)
         self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
 
     def start(self) -> None:
@@ -145,7 +147,7 @@ class Shipper:
                 self.lost.events += self.engine.pending() + len(self._pending)
 
     def _run(self) -> None:
-        self.self_cost = SelfCost(self.engine, self.converter, self.settings)
+        self.self_cost = SelfCost(self.engine, self.converter, self.settings, self._reconciliation)
         self.engine.mute()
         self._guard(self._listen)
         self._guard(self._tell_of_killed)
