@@ -2,8 +2,8 @@
 
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
 so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process from the start of a
-series to the start of its next, so that what metering does while the others are asked is in it: it ships to a
-receiver in a process of its own, and in one mode to files. A tool that is not installed is left out.
+series until two others have been asked, so that what metering does afterwards with what it recorded is in it: it ships
+to a receiver in a process of its own, and in one mode to files. A tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS, REQUESTS = 15, 600
+ROUNDS, REQUESTS = 11, 600
 MODES = (
     "bare",
     "metercast python",
@@ -55,12 +55,29 @@ class Server:
         self.connection.request("GET", path, headers={"X-User": "bench"})
         return self.connection.getresponse().read()
 
+    def cpu_ns(self) -> int:
+        """CPU of the process so far."""
+        return int(self.get("/cpu"))
+
     def series(self) -> int:
-        """CPU ns of the process so far, before it is asked for one more series."""
-        used_ns = int(self.get("/cpu"))
+        """Ask for a series; CPU ns of the process before it."""
+        used_ns = self.cpu_ns()
         for number in range(REQUESTS):
             self.get(f"/orders/{number}")
         return used_ns
+
+
+def measure(servers: dict[str, Server]) -> list[dict[str, float]]:
+    """CPU microseconds of a request by mode, for each round."""
+    used: dict[str, list[float]] = {mode: [] for mode in servers}
+    asked: deque[tuple[str, int]] = deque()
+    for mode in [*servers] * (ROUNDS + 1):
+        asked.append((mode, servers[mode].series()))
+        if len(asked) > 2:
+            earlier, before_ns = asked.popleft()
+            used[earlier].append((servers[earlier].cpu_ns() - before_ns) / REQUESTS / 1e3)
+    rounds = zip(*(costs[1:] for costs in used.values()), strict=False)  # the first warms up, the last is not whole
+    return [dict(zip(servers, row, strict=True)) for row in rounds]
 
 
 def main() -> None:
@@ -75,16 +92,11 @@ def main() -> None:
         servers = {mode: Server(mode, Path(directory), url) for mode in MODES}
         servers = {mode: server for mode, server in servers.items() if server.connection is not None}
         try:
-            for server in servers.values():
-                server.series()
-            taken = [{mode: server.series() for mode, server in servers.items()} for _ in range(ROUNDS + 1)]
+            used = measure(servers)
         finally:
             for process in (receiver, *(server.process for server in servers.values())):
                 process.kill()
                 process.wait()
-    used = [
-        {mode: (after[mode] - before[mode]) / REQUESTS / 1e3 for mode in servers} for before, after in pairwise(taken)
-    ]
     figures = {
         mode: {
             "cpu_us_per_request": round(statistics.median(row[mode] for row in used), 1),

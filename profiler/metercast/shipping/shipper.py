@@ -34,6 +34,8 @@ _ENOUGH_RECORDS = 200
 """What is worth a round of its own; a round costs about what 200 records cost to ship."""
 _LOOKS = 4
 """Less than that waits for so many intervals."""
+_NEXT_TO_NOTHING, _IDLE_LOOKS = 10, 10
+"""Fewer records than the first, as of a program that only waits, wait for so many intervals as the second."""
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
@@ -167,12 +169,14 @@ class Shipper:
 
         A look costs a hundredth of a round, so that metering an idle program is all but free.
         """
-        enough = self._recorded_before + min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
-        for _ in range(_LOOKS):
+        enough = min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
+        for looks in range(1, _IDLE_LOOKS + 1):
             is_asked = self._wake.acquire(timeout=self.settings.interval_s)
             self._look()
-            is_busy = self.engine.recorded() >= enough or self.status.is_watched()
-            if is_asked or is_busy or (self.delivery is not None and self.delivery.is_waiting()):
+            recorded = self.engine.recorded() - self._recorded_before
+            if is_asked or recorded >= enough or (looks >= _LOOKS and recorded >= _NEXT_TO_NOTHING):
+                break
+            if self.status.is_watched() or (self.delivery is not None and self.delivery.is_waiting()):
                 break
         self._recorded_before = self.engine.recorded()
 
