@@ -1,9 +1,9 @@
 """CPU per request of a tiny FastAPI service: bare, metered, under OpenTelemetry and under profilers, in one run.
 
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
-so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process from the start of a
-series until two others have been asked, so that what metering does afterwards with what it recorded is in it: it ships
-to a receiver in a process of its own, and in one mode to files. A tool that is not installed is left out.
+so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process over a series, long
+enough for what it recorded to be shipped meanwhile: to a receiver in a process of its own, and in one mode to files.
+What a server uses while nobody asks is told beside it. A tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections import deque
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS, REQUESTS = 11, 600
+ROUNDS, REQUESTS, IDLE_S = 11, 700, 10.0
 MODES = (
     "bare",
     "metercast python",
@@ -59,25 +59,12 @@ class Server:
         """CPU of the process so far."""
         return int(self.get("/cpu"))
 
-    def series(self) -> int:
-        """Ask for a series; CPU ns of the process before it."""
-        used_ns = self.cpu_ns()
+    def series(self) -> float:
+        """CPU microseconds of a request, over a series."""
+        before_ns = self.cpu_ns()
         for number in range(REQUESTS):
             self.get(f"/orders/{number}")
-        return used_ns
-
-
-def measure(servers: dict[str, Server]) -> list[dict[str, float]]:
-    """CPU microseconds of a request by mode, for each round."""
-    used: dict[str, list[float]] = {mode: [] for mode in servers}
-    asked: deque[tuple[str, int]] = deque()
-    for mode in [*servers] * (ROUNDS + 1):
-        asked.append((mode, servers[mode].series()))
-        if len(asked) > 2:
-            earlier, before_ns = asked.popleft()
-            used[earlier].append((servers[earlier].cpu_ns() - before_ns) / REQUESTS / 1e3)
-    rounds = zip(*(costs[1:] for costs in used.values()), strict=False)  # the first warms up, the last is not whole
-    return [dict(zip(servers, row, strict=True)) for row in rounds]
+        return (self.cpu_ns() - before_ns) / REQUESTS / 1e3
 
 
 def main() -> None:
@@ -92,7 +79,12 @@ def main() -> None:
         servers = {mode: Server(mode, Path(directory), url) for mode in MODES}
         servers = {mode: server for mode, server in servers.items() if server.connection is not None}
         try:
-            used = measure(servers)
+            for server in servers.values():
+                server.series()
+            used = [{mode: server.series() for mode, server in servers.items()} for _ in range(ROUNDS)]
+            idle = {mode: -server.cpu_ns() for mode, server in servers.items()}
+            time.sleep(IDLE_S)
+            idle = {mode: used_ns + servers[mode].cpu_ns() for mode, used_ns in idle.items()}
         finally:
             for process in (receiver, *(server.process for server in servers.values())):
                 process.kill()
@@ -101,6 +93,7 @@ def main() -> None:
         mode: {
             "cpu_us_per_request": round(statistics.median(row[mode] for row in used), 1),
             "times_bare": round(statistics.median(row[mode] / row["bare"] for row in used), 3),
+            "idle_cpu_percent": round(idle[mode] / IDLE_S / 1e7, 3),
             "times_bare_in_total": round(sum(row[mode] for row in used) / sum(row["bare"] for row in used), 3),
         }
         for mode in servers
@@ -136,7 +129,6 @@ def serve(mode: str, directory: Path) -> None:
     import hashlib
     import socket
     import sqlite3
-    import time
 
     import uvicorn
     from fastapi import FastAPI
