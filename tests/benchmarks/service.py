@@ -25,6 +25,7 @@ MODES = (
     "metercast python",
     "metercast compiled",
     "metercast compiled, to files",
+    "metercast compiled, allocations",
     "opentelemetry",
     "opentelemetry per step",
     "yappi",
@@ -42,6 +43,7 @@ class Server:
             to = str(directory / "batches") if mode.endswith("files") else receiver
             command = [sys.executable, "-m", "metercast.command", "run", "--to", to, "--", *program]
             environment["METERCAST_ENGINE"] = mode.split()[1].rstrip(",")
+            environment["METERCAST_ALLOCATIONS"] = "1" if mode.endswith("allocations") else ""
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
         )
