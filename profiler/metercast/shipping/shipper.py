@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 _ENOUGH_RECORDS = 200
 """What is worth a round of its own; a round costs about what 200 records cost to ship."""
-_LOOKS = 4
-"""Less than that waits for so many intervals."""
-_NEXT_TO_NOTHING, _IDLE_LOOKS = 10, 10
-"""Fewer records than the first, as of a program that only waits, wait for so many intervals as the second."""
+_LOOKS = 3
+"""Less than that waits for so many intervals: 1.5 s by default, where the platform lets events be 2 s late."""
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
@@ -170,11 +168,11 @@ class Shipper:
         A look costs a hundredth of a round, so that metering an idle program is all but free.
         """
         enough = min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
-        for looks in range(1, _IDLE_LOOKS + 1):
+        for _ in range(_LOOKS):
             is_asked = self._wake.acquire(timeout=self.settings.interval_s)
             self._look()
             recorded = self.engine.recorded() - self._recorded_before
-            if is_asked or recorded >= enough or (looks >= _LOOKS and recorded >= _NEXT_TO_NOTHING):
+            if is_asked or recorded >= enough:
                 break
             if self.status.is_watched() or (self.delivery is not None and self.delivery.is_waiting()):
                 break
