@@ -51,9 +51,65 @@ def install(io: Any, engine: Engine) -> None:
 
 
 def _counting_file(io: ModuleType, engine: Engine) -> type:
-    active, after = engine.current.get, engine.after_call
+    """The raw file of the standard library, counting bytes as they cross to the kernel."""
+    active, count = engine.current.get, _counter(engine)
     base: Any = io.FileIO
-    readinto, read, readall, write = base.readinto, base.read, base.readall, base.write
+    write_plain = base.write
+
+    class FileIO(base):  # type: ignore[misc]
+        __doc__ = base.__doc__
+        _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
+        readinto, read, readall = _reading(base, engine)
+
+        def write(self, data: Any) -> Any:
+            if active() is None:
+                return write_plain(self, data)
+            started_ns = _clock()
+            size = write_plain(self, data)
+            count(self, True, started_ns, size or 0)
+            return size
+
+    FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
+    return FileIO
+
+
+def _reading(base: Any, engine: Engine) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """`readinto`, `read` and `readall` of a raw file that count."""
+    active, count = engine.current.get, _counter(engine)
+    readinto_plain, read_plain, readall_plain = base.readinto, base.read, base.readall
+
+    def readinto(self: Any, buffer: Any) -> Any:
+        if active() is None:
+            return readinto_plain(self, buffer)
+        started_ns = _clock()
+        size = readinto_plain(self, buffer)
+        count(self, False, started_ns, size or 0)
+        return size
+
+    def read(self: Any, size: Any = -1) -> Any:
+        if size is None or size < 0:
+            return self.readall()
+        if active() is None:
+            return read_plain(self, size)
+        started_ns = _clock()
+        data = read_plain(self, size)
+        count(self, False, started_ns, len(data or b""))
+        return data
+
+    def readall(self: Any) -> Any:
+        if active() is None:
+            return readall_plain(self)
+        started_ns = _clock()
+        data = readall_plain(self)
+        count(self, False, started_ns, len(data or b""))
+        return data
+
+    return readinto, read, readall
+
+
+def _counter(engine: Engine) -> Callable[[Any, bool, int, int], None]:
+    """What charges bytes that crossed at a raw file, asking at the first ones what kind of file it is."""
+    after = engine.after_call
 
     def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
         kind = raw._metercast_kind
@@ -64,47 +120,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
         else:
             after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
 
-    class FileIO(base):  # type: ignore[misc]
-        """The raw file of the standard library, counting bytes as they cross to the kernel."""
-
-        _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
-
-        def readinto(self, buffer: Any) -> Any:
-            if active() is None:
-                return readinto(self, buffer)
-            started_ns = _clock()
-            size = readinto(self, buffer)
-            count(self, False, started_ns, size or 0)
-            return size
-
-        def read(self, size: Any = -1) -> Any:
-            if size is None or size < 0:
-                return self.readall()
-            if active() is None:
-                return read(self, size)
-            started_ns = _clock()
-            data = read(self, size)
-            count(self, False, started_ns, len(data or b""))
-            return data
-
-        def readall(self) -> Any:
-            if active() is None:
-                return readall(self)
-            started_ns = _clock()
-            data = readall(self)
-            count(self, False, started_ns, len(data or b""))
-            return data
-
-        def write(self, data: Any) -> Any:
-            if active() is None:
-                return write(self, data)
-            started_ns = _clock()
-            size = write(self, data)
-            count(self, True, started_ns, size or 0)
-            return size
-
-    FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
-    return FileIO
+    return count
 
 
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:
