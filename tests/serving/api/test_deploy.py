@@ -48,3 +48,10 @@ def test_restore_refuses_what_is_no_backup(tmp_path: Path, capsys: pytest.Captur
     file.write_bytes(b"not a backup")
     assert restore([str(file), "--data", str(tmp_path / "data")]) == 2
     assert "broken.tar.gz" in capsys.readouterr().err
+
+
+def test_the_image_is_built_from_all_that_a_build_needs() -> None:
+    """Without setup.py the image would lack the compiled decoder and kernels, and nobody would notice."""
+    lines = re.findall(r"^COPY (.*)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    copied = {name for line in lines for name in line.split()}
+    assert {"pyproject.toml", "setup.py", "profiler", "features", "models", "training", "serving", "configs"} <= copied
