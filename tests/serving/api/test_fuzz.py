@@ -72,7 +72,7 @@ def test_no_request_makes_the_server_fail_or_tell_of_others(reference: Any, keys
     assert len(operations) > 20
     for operation in operations:
 
-        @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
             for whose, headers in keys.items():
