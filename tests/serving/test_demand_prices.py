@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from features.database import Location
 from features.windows import SCHEMA
 from serving.demand.demand_prices import PriceStore
 from serving.demand.demand_publisher import DemandPublisher
@@ -39,8 +40,8 @@ class Load:
 class Market:
     """A plan with one demand rule, its publisher, and a load to set."""
 
-    def __init__(self, plan: Plan, path: Path) -> None:
-        tables = Tables(path)
+    def __init__(self, plan: Plan, location: Location) -> None:
+        tables = Tables(location)
         self.plan, self.load = plan, Load()
         self.prices = PriceStore(tables)
         history: Any = self.load

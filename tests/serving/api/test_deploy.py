@@ -78,3 +78,10 @@ def test_backup_of_a_server_is_restored_into_an_empty_one(
     assert json.loads(capsys.readouterr().out)["events"] == held["events"]
     with TestClient(create_app(given.model_copy(update={"data": data, "database_url": other}))) as client:
         assert client.get("/v1/spend", params={"user": "acme"}).json() == spent
+
+
+def test_the_image_is_built_from_all_that_a_build_needs() -> None:
+    """Without setup.py the image would lack the compiled decoder and kernels, and nobody would notice."""
+    lines = re.findall(r"^COPY (.*)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    copied = {name for line in lines for name in line.split()}
+    assert {"pyproject.toml", "setup.py", "profiler", "features", "models", "training", "serving", "configs"} <= copied
