@@ -4,21 +4,19 @@ import sys
 
 from setuptools import Extension, setup
 
-KERNELS = ("module", "chains", "distributions", "paths", "smoothing", "weighted")
+COLUMNS = ("module", "arrow", "json_events", "check_rows", "narrow")
+KERNELS = ("module", "chains", "distributions", "paths", "weighted")
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
+
+
+def _extension(name: str, folder: str, sources: tuple[str, ...], header: str) -> Extension:
+    files = [f"{folder}/{source}.c" for source in sources]
+    return Extension(name, files, depends=[f"{folder}/{header}"], extra_compile_args=FLAGS, optional=True)
+
 
 setup(
     ext_modules=[
-        Extension("features._columns", ["features/native/columns.c"], extra_compile_args=FLAGS, optional=True),
-        Extension(
-            "models._kernels",
-            [
-                f"models/native/{name}.c"
-                for name in ("module", "chains", "distributions", "paths", "smoothing", "weighted")
-            ],
-            depends=["models/native/kernels.h"],
-            extra_compile_args=FLAGS,
-            optional=True,
-        ),
+        _extension("features._columns", "features/native", COLUMNS, "arrow.h"),
+        _extension("models._kernels", "models/native", KERNELS, "kernels.h"),
     ]
 )

@@ -1,36 +1,50 @@
-"""The quickest way from JSON to columns: compiled, for bodies whose every event is plainly good; None for all others.
+"""The quickest way from bodies to columns: compiled, where every event is plainly good; None for all others.
 
-Where the extension was not built `IS_COMPILED` is false, and `features.typed_events` decodes in Python.
+Where the extension was not built `IS_COMPILED` is false; then `features.typed_events` decodes JSON, and Arrow is
+checked column by column. Batches come out of the extension by Arrow's C data interface, without a copy.
 """
 
 from __future__ import annotations
 
 import re
-import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from metercast.event import FIELDS, MICRO_OPERATION_TYPES, RESOURCE_FIELDS
 
 from features.contracts import Batch
 from features.schema import ARROW_SCHEMA, LONGEST_NAME, NAMES_WITHOUT_BAR, NEWEST_S, OLDEST_S
 
+if TYPE_CHECKING:
+    from features._columns import Exported, Table
+
 try:
-    from features._columns import decode
+    from features._columns import check_rows, decode_json, make_rules, narrow
 except ImportError:
     IS_COMPILED = False
 else:
     IS_COMPILED = True
 
+Key = tuple[str, int, int]
+
 _BATCH_KEY = ("producer", "epoch", "sequence")
 _REQUIRED = ("timestamp", "operationID", "microOperationType", "userID")
 _KINDS = {"timestamp_ns": "t", "string": "s", "enum": "e", "count": "c", "amount": "a", "int64": "i"}
 _COLUMNS = tuple(row for row in FIELDS if row[0] not in _BATCH_KEY)
-_TABLE = tuple(
+_JSON_TABLE: Table = tuple(
     (name, "n" if name in NAMES_WITHOUT_BAR else _KINDS[kind], name in RESOURCE_FIELDS, name in _REQUIRED)
     for name, _, kind in _COLUMNS
 )
+_ARROW_TABLE: Table = tuple(
+    (column, kind, False, required)
+    for (_, column, _), (_, kind, _, required) in zip(_COLUMNS, _JSON_TABLE, strict=True)
+)
+if IS_COMPILED:
+    _JSON_RULES, _ARROW_RULES = (
+        make_rules(table, LONGEST_NAME, MICRO_OPERATION_TYPES) for table in (_JSON_TABLE, _ARROW_TABLE)
+    )
+_EVER_S = 9.2e9
+"""Beyond all times that fit into 64 bits of nanoseconds."""
 _SPACE = b" \t\r\n"
 _HEAD = re.compile(  # S stands for space
     rb'S\{S"producer"S:S"([^"\\\x00-\x1f]{1,512})"S,S"epoch"S:SCOUNTS,S"sequence"S:SCOUNTS,S"events"S:'.replace(
@@ -48,9 +62,40 @@ def batch_from_own_form(body: bytes, now_s: float) -> Batch | None:
     return _batch(body, found.end(), b"}", key, now_s)
 
 
-def batch_from_array(body: bytes, key: tuple[str, int, int], now_s: float) -> Batch | None:
+def batch_from_array(body: bytes, key: Key, now_s: float) -> Batch | None:
     """An array of events as a batch under ``key``."""
     return _batch(body, 0, b"", key, now_s) if _is_text(body) else None
+
+
+def batch_from_rows(rows: pa.RecordBatch, key: Key, now_s: float, most_bytes: int) -> Batch | None:
+    """Rows from a stranger under ``key``, in `ARROW_SCHEMA` and on the same buffers; raises ArrowInvalid.
+
+    Texts of dictionaries, written out once a row, may take ``most_bytes`` in all.
+    """
+    if not IS_COMPILED:
+        return None
+    rows.validate()  # buffers are as long as they say; what they hold is looked at below
+    schema, array = rows.__arrow_c_array__()
+    found = check_rows(schema, array, _ARROW_RULES, _timed(key, now_s), most_bytes)
+    return None if found is None else Batch(*key, _imported(found))
+
+
+def narrow_rows(rows: pa.RecordBatch) -> pa.RecordBatch | None:
+    """Rows of `ARROW_SCHEMA` as `features.stored_form` keeps them, or None where their arrays are not plain."""
+    _, array = rows.__arrow_c_array__()
+    found = narrow(array, _ARROW_RULES)
+    if found is None:
+        return None
+    schema, (array, _) = found
+    return pa.RecordBatch._import_from_c_capsule(schema, array)
+
+
+def wide_rows(rows: pa.RecordBatch, key: Key) -> pa.RecordBatch | None:
+    """What `narrow_rows` was given, or None where a value of it is out of the ordinary."""
+    rows.validate()
+    schema, array = rows.__arrow_c_array__()
+    found = check_rows(schema, array, _ARROW_RULES, (*key, -_EVER_S, _EVER_S), 1 << 40)
+    return None if found is None else _imported(found)
 
 
 def _is_text(body: bytes) -> bool:
@@ -66,35 +111,18 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-def _batch(body: bytes, start: int, tail: bytes, key: tuple[str, int, int], now_s: float) -> Batch | None:
-    found = decode(body, start, _TABLE, LONGEST_NAME, MICRO_OPERATION_TYPES)
-    if found is None or body[found[1] :].strip(_SPACE) != tail:
+def _batch(body: bytes, start: int, tail: bytes, key: Key, now_s: float) -> Batch | None:
+    found = decode_json(body, start, _JSON_RULES, _timed(key, now_s))
+    if found is None or body[found[0] :].strip(_SPACE) != tail:
         return None
-    rows, _, columns = found
-    seconds = np.frombuffer(columns[0], np.float64)  # type: ignore[arg-type]
-    if rows and not (seconds.max() <= now_s + NEWEST_S and seconds.min() >= now_s - OLDEST_S):
-        return None
-    # The same rounding as features.schema: exact to the microsecond.
-    columns[0] = (np.rint(seconds * 1e6).astype(np.int64) * 1_000).tobytes()
-    producer, epoch, sequence = key
-    arrays = [_array(kind, rows, column) for kind, column in zip(_ARROW_TYPES, columns, strict=True)]
-    arrays += (_names(producer, rows), _numbers(epoch, rows), _numbers(sequence, rows))
-    return Batch(*key, pa.RecordBatch.from_arrays(arrays, schema=ARROW_SCHEMA))
+    return Batch(*key, _imported(found[1]))
 
 
-def _array(kind: pa.DataType, rows: int, column: Any) -> pa.Array:
-    buffers = (None, *map(pa.py_buffer, column)) if type(column) is tuple else (None, pa.py_buffer(column))
-    return pa.Array.from_buffers(kind, rows, buffers, 0)
+def _timed(key: Key, now_s: float) -> tuple[str, int, int, float, float]:
+    return *key, now_s - OLDEST_S, now_s + NEWEST_S
 
 
-def _names(producer: str, rows: int) -> pa.Array:
-    text = producer.encode()
-    offsets = np.arange(0, (rows + 1) * len(text), len(text), dtype=np.int32)
-    return pa.Array.from_buffers(pa.string(), rows, (None, pa.py_buffer(offsets), pa.py_buffer(text * rows)), 0)
-
-
-def _numbers(value: int, rows: int) -> pa.Array:
-    return pa.Array.from_buffers(pa.int64(), rows, (None, pa.py_buffer(value.to_bytes(8, sys.byteorder) * rows)), 0)
-
-
-_ARROW_TYPES = tuple(ARROW_SCHEMA.field(name).type for _, name, _ in _COLUMNS)
+def _imported(exported: Exported) -> pa.RecordBatch:
+    """A batch of the extension, which owns it no more."""
+    _owner, address = exported
+    return pa.RecordBatch._import_from_c(address, ARROW_SCHEMA)

@@ -17,7 +17,7 @@ from features.contracts import (
 from features.database import DatabaseError
 from features.postgresql import LOG_LOCK, PostgresqlConnection
 from features.sqlite_log import TABLES, logged
-from features.stored_rows import StoredBatch, prepared, without_rows
+from features.stored_rows import StoredBatch, is_same, prepared, without_rows
 
 _KNOWN = """
 SELECT producer, epoch, sequence, coalesce(sent, digest) FROM log WHERE (producer, epoch, sequence) IN
@@ -73,7 +73,7 @@ class PostgresqlEventLog:
         receipts, inserts = [], []
         for key, one in zip(keys, stored, strict=True):
             if key in known:
-                receipts.append(Receipt(Outcome.DUPLICATE if known[key] == one.digest else Outcome.CONFLICT))
+                receipts.append(Receipt(Outcome.DUPLICATE if is_same(one, known[key]) else Outcome.CONFLICT))
                 continue
             known[key] = one.digest
             left_out = self._seen(one.batch.event_ids)

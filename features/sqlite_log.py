@@ -18,7 +18,7 @@ from features.contracts import (
 )
 from features.database import connect_file
 from features.database import connect_file as connect
-from features.stored_rows import StoredBatch, decode, prepared, without_rows
+from features.stored_rows import StoredBatch, decode, is_same, prepared, without_rows
 
 __all__ = ["TABLES", "SqliteEventLog", "connect", "logged"]
 
@@ -93,7 +93,7 @@ class SqliteEventLog:
             "SELECT coalesce(sent, digest) FROM log WHERE producer = ? AND epoch = ? AND sequence = ?", key
         ).fetchone()
         if found is not None:
-            return Receipt(Outcome.DUPLICATE if found[0] == stored.digest else Outcome.CONFLICT)
+            return Receipt(Outcome.DUPLICATE if is_same(stored, found[0]) else Outcome.CONFLICT)
         known = [row for row, event_id in enumerate(batch.event_ids) if event_id and not self._first_seen(event_id)]
         kept = without_rows(stored, known) if known else stored
         self._connection.execute(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from features.contracts import Batch
 from features.database import Connection
-from features.schema import ARROW_SCHEMA
+from features.stored_form import narrowed, widened
 
 _BARE_STREAM = b"\xff\xff\xff\xff"  # how an Arrow stream begins: bodies of the first logs, packed column by column
 # One frame a batch: a frame a column buffer, as Arrow's own compression makes, costs eight times the time.
@@ -18,6 +18,8 @@ _CODEC = pa.Codec("zstd", compression_level=1)
 
 
 _PAGE = 256
+_NARROWED_ROWS = 512
+"""Smaller batches are kept as they are: a schema of their own would cost more than it saves."""
 _LARGEST_AT_ONCE = 1 << 28
 """A damaged header must not make us ask for all memory; what is larger is unpacked piece by piece."""
 
@@ -49,11 +51,20 @@ def without_rows(stored: StoredBatch, left_out: Sequence[int]) -> StoredBatch:
 
 def encode(rows: pa.RecordBatch) -> tuple[bytes, bytes]:
     """The rows as kept, and the SHA-256 of what they say, whatever the compressor."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, ARROW_SCHEMA) as writer:
-        writer.write_batch(rows)
-    plain = sink.getvalue()
+    plain = _stream(narrowed(rows) if rows.num_rows >= _NARROWED_ROWS else rows)
     return _CODEC.compress(plain, asbytes=True), hashlib.sha256(plain).digest()
+
+
+def is_same(stored: StoredBatch, digest: bytes) -> bool:
+    """Whether a kept digest is that of this batch, also where it was kept before large batches were narrowed."""
+    return digest == stored.digest or digest == hashlib.sha256(_stream(stored.batch.rows)).digest()
+
+
+def _stream(rows: pa.RecordBatch) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_batch(rows)
+    return sink.getvalue()
 
 
 def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:
@@ -69,7 +80,7 @@ def decode(body: bytes, digest: bytes, place: str) -> pa.RecordBatch:
         raise CorruptBatchError(f"{place} cannot be unpacked: {error}; restore it from a backup") from error
     if hashlib.sha256(plain).digest() != digest:
         raise CorruptBatchError(f"{place} does not match its checksum; restore it from a backup")
-    return pa.ipc.open_stream(plain).read_next_batch()
+    return widened(pa.ipc.open_stream(plain).read_next_batch())
 
 
 def _unpacked(body: bytes) -> pa.Buffer:

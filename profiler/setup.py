@@ -6,14 +6,26 @@ from setuptools import Extension, setup
 
 FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
-SOURCES = ("engine", "execution", "blocks", "charging", "records", "clock", "got", "stdio")
+SOURCES = (
+    "engine",
+    "execution",
+    "blocks",
+    "asgi",
+    "allocations",
+    "charging",
+    "records",
+    "rows",
+    "clock",
+    "got",
+    "stdio",
+)
 
 setup(
     ext_modules=[
         Extension(
             "metercast._engine",
             [f"native/{name}.c" for name in SOURCES],
-            depends=["native/engine.h", "native/clock.h", "native/libc_calls.h"],
+            depends=["native/engine.h", "native/rows.h", "native/clock.h", "native/libc_calls.h"],
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -92,6 +92,7 @@ class Platform:
         self.commerce.stop()
         self.drift.stop()
         self.worker.stop()
+        self.committer.close()
         for store in (self.log, self.keys, self.audit, self.privacy):
             store.close()
 

@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, linear, softplus
 
 from models.contracts import LEVELS
 
-CANDIDATES = 11
+CANDIDATES = 15
 """Plain guesses per step, from `models.forecasters.lstm_candidates`."""
 
 STEP_FEATURES = 6

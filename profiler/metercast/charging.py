@@ -13,7 +13,7 @@ CODE = {name: code for code, name in enumerate(MICRO_OPERATION_TYPES)}
 CPU_INSTRUCTION = CODE["CPU_INSTRUCTION"]
 WAIT = CODE["WAIT"]
 
-SHORT_NS = 10_000
+SHORT_NS = 25_000
 """A span shorter than this is charged its elapsed time; the next boundary takes that from what the clock says."""
 
 STALE_TICKS = 2

@@ -20,7 +20,7 @@ from metercast.totals import EXECUTIONS
 
 __all__ = ["CODE", "CONTRACT", "Engine"]
 
-CONTRACT = 2
+CONTRACT = 3
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
 
 CUSTOM = CODE["CUSTOM"]
@@ -60,7 +60,10 @@ class Engine(Charging):
             user = self.user.get() or (parent.user if parent is not None else self.default_user)
         self._number += 1
         execution = Execution(self._number, operation, user, parent, is_root)
-        state = self.state_of_thread()
+        try:
+            state = self.local.state
+        except AttributeError:
+            state = self.state_of_thread()
         self._settle(state)
         left = state.charge
         if left is not None and (left.execution is not parent or parent.charge is not left):
@@ -71,11 +74,14 @@ class Engine(Charging):
 
     def close(self, execution: Execution) -> None:
         """Record what the execution has used, counted as one more run of it, and charge its parent again."""
-        state = self.state_of_thread()
+        try:
+            state = self.local.state
+        except AttributeError:
+            state = self.state_of_thread()
         self._settle(state)
         execution.is_open = False
         charge = execution.charge
-        if charge is not None and self.sums_up and self.is_on:
+        if charge is not None and self.sums_up and self.is_on and self._counted_in is None:
             state.totals.add_run(charge)
         else:
             cpu_ns = 0
@@ -191,8 +197,13 @@ class Engine(Charging):
 
     def claim(self, execution: Execution, code: int, network: int) -> None:
         """Record bytes that were read before it was known which execution they belong to."""
+        charge, state = execution.charge, self.state_of_thread()
+        if charge is not None and charge.owner is state and execution.is_open and not self.keeps_calls:
+            sums = charge.calls.setdefault(code, [0, 0, 0, 0])
+            sums[2] += network
+            return
         record = (elapsed_clock(), execution, code, 0, 0, network, 0, 0, 0.0, "")
-        self._append(self.state_of_thread(), record)
+        self._append(state, record)
 
     def checkpoint(self) -> None:
         """Record what this thread's open executions have used so far, as before a flush or the end of the process."""
@@ -214,6 +225,13 @@ class Engine(Charging):
     def mute(self) -> None:
         """Record nothing of this thread, ever."""
         self.state_of_thread().is_muted = True
+
+    def count_allocations(self) -> bool:
+        """Count the bytes that operations allocate; this engine cannot."""
+        return False
+
+    def count_numpy(self, table: object) -> None:
+        """Count what NumPy allocates for arrays, given the capsule of its C interface; this engine cannot."""
 
     def intercept(self) -> bool:
         """Intercept below the interpreter, and in libraries loaded since; this engine cannot."""

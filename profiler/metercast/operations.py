@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from metercast.runtime import block_of, engine
+from metercast.native import compiled
+from metercast.runtime import engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class PythonBlock:
 if TYPE_CHECKING:
     Block = PythonBlock
 else:
-    Block = block_of(engine) or PythonBlock
+    Block = compiled(engine, "Block") or PythonBlock
+    if Block is not PythonBlock:
+        Block.use(engine)
 
 
 class operation(Block):  # noqa: N801 -- reads as a verb in `with operation("checkout"):`

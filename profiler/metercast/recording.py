@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from metercast.event import MICRO_OPERATION_TYPES
@@ -27,6 +28,9 @@ class Recording:
         self.sums_up = False  # keep totals only, no records
         self.dropped = 0
         self._records: list[Record] = []
+        self._taken = 0
+        self._counted_in: memoryview | None = None
+        self._counting = threading.RLock()  # reentrant: a signal handler may record as well
         self._attributed_of_ended_ns = 0
         self._calls_of_ended = 0
         self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
@@ -39,6 +43,15 @@ class Recording:
         self._attributed_of_ended_ns = self._calls_of_ended = 0
         self._moved_by_ended = [0] * len(MICRO_OPERATION_TYPES)
 
+    def recorded(self) -> int:
+        """Records so far, kept one by one or in totals."""
+        summed = sum(total[0] for state in list(self.states) for total in list(state.totals.totals.values()))
+        return self._taken + len(self._records) + int(summed)
+
+    def count_into(self, numbers: memoryview | None) -> None:
+        """Count each record, before it is kept, in the first of the numbers (unsigned, 64 bits); None: no more."""
+        self._counted_in = numbers
+
     def pending(self) -> int:
         """How many records wait."""
         return len(self._records)
@@ -47,6 +60,7 @@ class Recording:
         """Remove and return at most ``limit`` of the oldest records; appending threads go on meanwhile."""
         taken = self._records[:limit]
         del self._records[: len(taken)]
+        self._taken += len(taken)
         return taken
 
     def take_totals(self) -> list[tuple[Key, list[float]]]:
@@ -84,7 +98,11 @@ class Recording:
 
     def _has_room(self) -> bool:
         """Whether the records of one charge may be appended as they are."""
-        return self.is_on and not self.sums_up and len(self._records) + len(MICRO_OPERATION_TYPES) <= self.capacity
+        return self._keeps_uncounted() and len(self._records) + len(MICRO_OPERATION_TYPES) <= self.capacity
+
+    def _keeps_uncounted(self) -> bool:
+        """Whether records may go past `_append`: kept one by one, and nobody has them counted."""
+        return self.is_on and not self.sums_up and self._counted_in is None
 
     def _adder(self, state: ThreadState) -> Callable[[Record], None]:
         return lambda record: self._append(state, record)
@@ -92,6 +110,9 @@ class Recording:
     def _append(self, state: ThreadState, record: Record) -> None:
         if not self.is_on:
             return
+        if self._counted_in is not None:
+            with self._counting:
+                self._counted_in[0] += 1
         if self.sums_up:
             state.totals.add(record)
         elif len(self._records) < self.capacity:

@@ -38,16 +38,6 @@ def make_engine(name: str) -> Engine:
     return Engine()
 
 
-def block_of(engine: Engine) -> Any:
-    """The compiled form of a metered block, reporting to that engine; None where the engine has none."""
-    if type(engine) is Engine:
-        return None
-    from metercast._engine import Block
-
-    Block.use(engine)
-    return Block
-
-
 engine = make_engine("python" if os.environ.get("METERCAST_DETAIL") == "call" else os.environ.get(ENGINE, "auto"))
 _shipper: Shipper | None = None
 _lock = threading.RLock()  # a signal handler may stop what it interrupts in starting
@@ -60,7 +50,7 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
     Does nothing when METERCAST_OFF is set or metering has started already.
     """
     global _shipper  # noqa: PLW0603 -- one engine a process, hence one shipper
-    from metercast.hooks import install
+    from metercast.hooks import count_allocations, install
     from metercast.settings import Settings
     from metercast.shipping.shipper import Shipper
 
@@ -76,6 +66,8 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
             engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())
         install(engine)
+        if settings.allocations:
+            count_allocations(engine)
         _shipper = Shipper(engine, settings)
         _shipper.start()
         _register_ends()

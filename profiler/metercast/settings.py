@@ -23,7 +23,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ("detail", "METERCAST_DETAIL", str, "execution", "an event per `execution` and type, or per `call`"),
     ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
     ("cpu_budget", "METERCAST_CPU_BUDGET", float, 0.01, "share of the CPU; above it, detail becomes totals"),
-    ("interval_s", "METERCAST_INTERVAL_S", float, 0.5, "seconds between two batches"),
+    (
+        "interval_s",
+        "METERCAST_INTERVAL_S",
+        float,
+        0.5,
+        "seconds between two batches; four times as many where little is recorded",
+    ),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
@@ -33,6 +39,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
         bool,
         False,
         "count what a SIGKILL interrupts; batches go to disk first",
+    ),
+    (
+        "allocations",
+        "METERCAST_ALLOCATIONS",
+        bool,
+        False,
+        "count the bytes that are allocated; with the compiled engine",
     ),
     ("control", "METERCAST_CONTROL", str, "", "directory of the sockets for `metercast top`; `off`: none"),
     ("off", "METERCAST_OFF", bool, False, "kill switch: the program runs unmetered"),
@@ -62,6 +75,7 @@ class Settings:
     clock: str
     engine: str
     journal: bool
+    allocations: bool
     control: str
     off: bool
 

@@ -119,14 +119,45 @@ PyTypeObject BlockType = {
 
 /* Step: stands in for asyncio.Handle._run --------------------------------------------------------------------------- */
 
+/* Where a class of handles has its slots; 0: it has none of that name. */
+typedef struct {
+    PyTypeObject *type; /* owned */
+    Py_ssize_t context, callback, args;
+} Layout;
+
 typedef struct {
     PyObject_HEAD
     Engine *engine;
     PyObject *original, *report;
+    Layout layouts[2]; /* of handles and timers */
     vectorcallfunc call;
 } Step;
 
-static PyObject *context_text, *callback_text, *args_text;
+static Py_ssize_t place_of_slot(PyTypeObject *type, const char *name) {
+    PyObject *slot = PyObject_GetAttrString((PyObject *)type, name);
+    Py_ssize_t place = 0;
+    if (slot && Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)slot)->d_member;
+        if (member->type == T_OBJECT_EX) place = member->offset;
+    }
+    Py_XDECREF(slot);
+    PyErr_Clear();
+    return place;
+}
+
+static const Layout *layout_of(Step *self, PyTypeObject *type) {
+    Layout *layout = &self->layouts[self->layouts[0].type != NULL && self->layouts[0].type != type];
+    if (layout->type == type) return layout;
+    Py_XSETREF(layout->type, (PyTypeObject *)Py_NewRef(type));
+    layout->context = place_of_slot(type, "_context");
+    layout->callback = place_of_slot(type, "_callback");
+    layout->args = place_of_slot(type, "_args");
+    return layout;
+}
+
+static inline PyObject *in_slot(PyObject *handle, Py_ssize_t place) {
+    return place ? Py_XNewRef(*(PyObject **)((char *)handle + place)) : NULL;
+}
 
 static void charge_for(Engine *engine, Execution *execution) {
     if (this_thread()->charged != execution) switch_to(engine, execution);
@@ -162,11 +193,10 @@ static PyObject *step_call(PyObject *callable, PyObject *const *args, size_t cou
     Step *self = (Step *)callable;
     PyObject *handle = PyVectorcall_NARGS(count) == 1 ? args[0] : NULL, *result = NULL;
     if (handle == NULL || !self->engine->ring.is_on) return PyObject_Vectorcall(self->original, args, count, names);
-    PyObject *context = PyObject_GetAttr(handle, context_text);
-    PyObject *callback = context ? PyObject_GetAttr(handle, callback_text) : NULL;
-    PyObject *arguments = callback ? PyObject_GetAttr(handle, args_text) : NULL;
-    if (arguments == NULL || !PyContext_CheckExact(context) || !PyTuple_CheckExact(arguments)) {
-        PyErr_Clear();
+    const Layout *layout = layout_of(self, Py_TYPE(handle));
+    PyObject *context = in_slot(handle, layout->context), *callback = in_slot(handle, layout->callback);
+    PyObject *arguments = in_slot(handle, layout->args);
+    if (!context || !callback || !arguments || !PyContext_CheckExact(context) || !PyTuple_CheckExact(arguments)) {
         result = PyObject_Vectorcall(self->original, args, count, names);
     } else {
         result = run_in_context(self, context, callback, arguments);
@@ -184,11 +214,6 @@ static PyObject *step_call(PyObject *callable, PyObject *const *args, size_t cou
 static PyObject *step_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs)) {
     PyObject *engine, *original, *report;
     if (!PyArg_ParseTuple(args, "O!OO:Step", &EngineType, &engine, &original, &report)) return NULL;
-    if (context_text == NULL) {
-        context_text = PyUnicode_InternFromString("_context");
-        callback_text = PyUnicode_InternFromString("_callback");
-        args_text = PyUnicode_InternFromString("_args");
-    }
     Step *self = (Step *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->engine = (Engine *)Py_NewRef(engine);
@@ -202,6 +227,7 @@ static void step_dealloc(Step *self) {
     Py_XDECREF(self->engine);
     Py_XDECREF(self->original);
     Py_XDECREF(self->report);
+    for (int i = 0; i < 2; i++) Py_XDECREF(self->layouts[i].type);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 

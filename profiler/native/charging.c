@@ -216,6 +216,17 @@ static uint32_t take_sums(Thread *thread, Sum *sums) {
     return used;
 }
 
+/* Under the lock: what was allocated since the mark is the charged execution's. */
+static void charge_allocations(Thread *thread) {
+    int64_t allocated = __atomic_load_n(&thread->allocated, __ATOMIC_RELAXED), size = allocated - thread->allocated_mark;
+    if (size == 0) return;
+    thread->allocated_mark = allocated;
+    if (thread->charged == NULL) return;
+    thread->sums[MEMORY_ALLOC].calls++;
+    thread->sums[MEMORY_ALLOC].memory += size;
+    thread->used |= 1u << MEMORY_ALLOC;
+}
+
 void settle(Engine *engine, Thread *thread) {
     Sum sums[CODES];
     int64_t now_ns = elapsed_clock(), cpu_now = 0;
@@ -230,6 +241,7 @@ void settle(Engine *engine, Thread *thread) {
         charge_by_elapsed(thread, now_ns);
     else
         charge_by_clock(thread, now_ns, cpu_now, 0);
+    charge_allocations(thread);
     uint32_t used = thread->used ? take_sums(thread, sums) : 0;
     thread_unlock(thread);
     Execution *execution = thread->charged;
@@ -331,6 +343,7 @@ static void settle_from_outside(Engine *engine, Thread *thread) {
     Execution *execution = (Execution *)Py_XNewRef(thread->charged);
     int is_own = execution && !thread->is_foreign && execution->is_open;
     if (can_read && execution) charge_by_clock(thread, now_ns, read_clock(clock), 0);
+    charge_allocations(thread);
     uint32_t used = execution ? take_sums(thread, sums) : 0;
     int is_stale = execution && engine->tick - charge_of(thread)->tick >= STALE_TICKS;
     if (is_stale) {
@@ -404,6 +417,7 @@ void threads_after_fork(Engine *engine, Execution *current) {
     memset(thread->moved, 0, sizeof thread->moved);
     memset(moved_by_ended, 0, sizeof moved_by_ended);
     thread->claimed_ns = thread->claimed_new_ns = 0;
+    thread->allocated_mark = thread->allocated;
     atomic_flag_clear(&thread->lock);
     watch_processor();
     thread->elapsed_mark = elapsed_clock();

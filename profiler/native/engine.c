@@ -1,11 +1,11 @@
 /* The compiled engine as Python sees it: the same contract as metercast/engine.py. */
-#include "engine.h"
+#include "rows.h"
 #include "structmember.h"
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#define CONTRACT 2 /* of metercast/engine.py */
+#define CONTRACT 3 /* of metercast/engine.py */
 
 PyObject *metercast_empty_text, *metercast_executions_text;
 static int64_t usual_short_ns;
@@ -63,9 +63,8 @@ static PyObject *user_in_force(Engine *self, PyObject *user, Execution *parent) 
 
 static Execution *open_below(Engine *self, PyObject *operation, PyObject *user, Execution *parent) {
     Thread *thread = this_thread();
-    Execution *execution = PyObject_New(Execution, &ExecutionType);
+    Execution *execution = execution_new();
     if (execution == NULL) return NULL;
-    memset((char *)execution + sizeof(PyObject), 0, sizeof(Execution) - sizeof(PyObject));
     execution->id = ++self->number;
     execution->parent_id = parent ? parent->id : 0;
     execution->operation = Py_NewRef(operation);
@@ -161,8 +160,8 @@ static PyObject *engine_resume(Engine *self, PyObject *value) {
 /* Calls -------------------------------------------------------------------------------------------------------------- */
 
 static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "after_call(code, started_ns, *, memory, network, disk)");
+    if (count < 2 || count > 5) {
+        PyErr_SetString(PyExc_TypeError, "after_call(code, started_ns, memory=0, network=0, disk=0)");
         return NULL;
     }
     Thread *thread = this_thread();
@@ -170,6 +169,7 @@ static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize
     if (execution == NULL || thread->is_muted || !self->ring.is_on) Py_RETURN_NONE;
     int code = (int)PyLong_AsLong(args[0]);
     int64_t started_ns = PyLong_AsLongLong(args[1]), sizes[3] = {0, 0, 0};
+    for (Py_ssize_t i = 2; i < count; i++) sizes[i - 2] = PyLong_AsLongLong(args[i]);
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
         Py_UCS4 letter = PyUnicode_READ_CHAR(PyTuple_GET_ITEM(names, i), 0);
         sizes[letter == 'm' ? 0 : letter == 'n' ? 1 : 2] = PyLong_AsLongLong(args[count + i]);
@@ -256,6 +256,10 @@ static PyObject *engine_pending(Engine *self, PyObject *Py_UNUSED(ignored)) {
     return PyLong_FromSsize_t(self->ring.count);
 }
 
+static PyObject *engine_recorded(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    return PyLong_FromLongLong(self->ring.recorded);
+}
+
 static PyObject *engine_take(Engine *self, PyObject *value) {
     Py_ssize_t limit = PyLong_AsSsize_t(value);
     if (limit == -1 && PyErr_Occurred()) return NULL;
@@ -266,9 +270,10 @@ static PyObject *engine_take_rows(Engine *self, PyObject *args) {
     Py_ssize_t limit;
     long long offset_ns, hz;
     PyObject *source;
-    if (!PyArg_ParseTuple(args, "nLLU", &limit, &offset_ns, &hz, &source)) return NULL;
+    int folds = 1;
+    if (!PyArg_ParseTuple(args, "nLLU|p", &limit, &offset_ns, &hz, &source, &folds)) return NULL;
     int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
-    return ring_take_rows(&self->ring, limit, shift_ns, hz, source);
+    return ring_take_rows(&self->ring, limit, shift_ns, hz, source, folds);
 }
 
 static PyObject *engine_take_totals(Engine *self, PyObject *Py_UNUSED(ignored)) {
@@ -291,6 +296,16 @@ static PyObject *engine_moved(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
 
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     return PyBool_FromLong(metercast_intercept());
+}
+
+static PyObject *engine_count_allocations(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
+    metercast_count_allocations();
+    Py_RETURN_TRUE;
+}
+
+static PyObject *engine_count_numpy(Engine *Py_UNUSED(self), PyObject *table) {
+    if (metercast_count_numpy(table) < 0) return NULL;
+    Py_RETURN_NONE;
 }
 
 /* Properties --------------------------------------------------------------------------------------------------------- */
@@ -378,6 +393,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(count_into, METH_O),
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
+    METHOD(recorded, METH_NOARGS),
     METHOD(take, METH_O),
     METHOD(take_rows, METH_VARARGS),
     METHOD(take_totals, METH_NOARGS),
@@ -385,6 +401,8 @@ static PyMethodDef engine_methods[] = {
     METHOD(attributed_ns, METH_NOARGS),
     METHOD(moved, METH_NOARGS),
     METHOD(intercept, METH_NOARGS),
+    METHOD(count_allocations, METH_NOARGS),
+    METHOD(count_numpy, METH_O),
     {NULL, NULL, 0, NULL},
 };
 
@@ -401,14 +419,21 @@ PyTypeObject EngineType = {
     .tp_methods = engine_methods,
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "metercast._engine", .m_doc = "The compiled engine.", .m_size = -1};
+static PyMethodDef functions[] = {
+    {"pack_columns", metercast_pack_columns, METH_O, "pack_columns(rows) -> (names, columns, bytes) of a batch"},
+    {"json_events", metercast_json_events, METH_VARARGS, "json_events(rows, names_of, quote) -> the events of a batch"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "metercast._engine",
+                                    .m_doc = "The compiled engine.", .m_size = -1, .m_methods = functions};
 
 static int add_types(PyObject *made) {
     static const struct {
         const char *name;
         PyTypeObject *type;
-    } types[] = {{"Engine", &EngineType}, {"Execution", &ExecutionType}, {"Block", &BlockType}, {"Step", &StepType}};
+    } types[] = {{"Engine", &EngineType}, {"Execution", &ExecutionType}, {"Block", &BlockType}, {"Step", &StepType},
+                 {"Hook", &HookType}, {"Request", &RequestType}, {"Row", &RowType}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (PyType_Ready(types[i].type) < 0) return -1;
         if (PyModule_AddObjectRef(made, types[i].name, (PyObject *)types[i].type) < 0) return -1;

@@ -47,7 +47,7 @@ typedef struct {
     Py_ssize_t capacity, allocated, first, count;
     Total *totals; /* hash table with open addressing; records == 0: the place is free */
     Py_ssize_t places, used;
-    long long dropped;
+    long long dropped, recorded;
     Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
     char is_on, sums_up;
 } Ring;
@@ -59,8 +59,8 @@ void ring_free(Ring *ring);
 /* Keep a record of the execution's; the names and numbers are filled in here. */
 void ring_append(Ring *ring, struct Execution *execution, PyObject *meter, Record record);
 PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns);
-/* (records taken, rows as metercast/shipping/batch.py has them): records of one run, type and meter add up to one. */
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source);
+/* (records taken, rows as metercast/shipping/batch.py has them); `folds`: those of one run, type and meter add up to one. */
+PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds);
 PyObject *ring_take_totals(Ring *ring);
 int ring_types_ready(void);
 
@@ -93,6 +93,8 @@ typedef struct Execution {
 } Execution;
 
 extern PyTypeObject ExecutionType;
+Execution *execution_new(void); /* all fields empty */
+void execution_name(Execution *execution, PyObject *operation);
 int execution_or_none(PyObject *value, Execution **execution);
 
 /* Threads ---------------------------------------------------------------------------------------------------------- */
@@ -116,6 +118,8 @@ typedef struct Thread {
     int64_t attributed_ns; /* CPU ever charged to an execution */
     int64_t moved[2];      /* bytes read, written for operations by calls that the kernel counts in /proc/PID/io */
     int is_busy, is_muted;
+    int64_t allocated;      /* bytes ever, where they are counted; written by the thread alone and without the lock */
+    int64_t allocated_mark; /* those of them that are charged */
 } Thread;
 
 extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
@@ -151,7 +155,7 @@ typedef struct {
     long long tick, number;
 } Engine;
 
-extern PyTypeObject EngineType, BlockType, StepType;
+extern PyTypeObject EngineType, BlockType, StepType, HookType, RequestType;
 
 /* charging.c: all but the first need the GIL. */
 
@@ -178,6 +182,10 @@ Execution *current_execution(Engine *engine); /* borrowed from the context, or N
 Execution *engine_enter(Engine *engine, PyObject *operation, PyObject *user); /* open and make current */
 void engine_leave(Engine *engine, Execution *execution);                      /* close and make the outer one current */
 extern PyObject *metercast_empty_text, *metercast_executions_text;
+
+/* allocations.c */
+void metercast_count_allocations(void);
+int metercast_count_numpy(PyObject *table); /* -1: an error is set */
 
 /* got.c */
 int metercast_intercept(void);

@@ -1,12 +1,38 @@
 /* One run of an operation, as Python sees it. */
 #include "engine.h"
 #include "structmember.h"
+#include <string.h>
 
 int execution_or_none(PyObject *value, Execution **execution) {
     *execution = Py_IS_TYPE(value, &ExecutionType) ? (Execution *)value : NULL;
     if (*execution || value == Py_None) return 1;
     PyErr_Format(PyExc_TypeError, "an Execution of this engine or None is wanted, not %R", value);
     return 0;
+}
+
+/* Executions come and go with every request, so some are kept with their room for sums. */
+#define KEPT 64
+static Execution *kept[KEPT];
+static int kept_count;
+
+Execution *execution_new(void) {
+    Execution *self = kept_count ? kept[--kept_count] : NULL;
+    Sum *sums = self ? self->sums : NULL;
+    self = self ? (Execution *)PyObject_Init((PyObject *)self, &ExecutionType) : PyObject_New(Execution, &ExecutionType);
+    if (self == NULL) return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof(Execution) - sizeof(PyObject));
+    self->sums = sums;
+    return self;
+}
+
+static void keep_or_free(Execution *self) {
+    if (kept_count == KEPT) {
+        free(self->sums);
+        PyObject_Free(self);
+        return;
+    }
+    if (self->sums && self->has_sums) memset(self->sums, 0, CODES * sizeof(Sum));
+    kept[kept_count++] = self;
 }
 
 static void execution_dealloc(Execution *self) {
@@ -16,8 +42,7 @@ static void execution_dealloc(Execution *self) {
         Py_XDECREF(self->operation);
         Py_XDECREF(self->user);
         Py_XDECREF(self->outer);
-        free(self->sums);
-        PyObject_Free(self);
+        keep_or_free(self);
         if (parent == NULL || Py_REFCNT(parent) > 1) {
             Py_XDECREF(parent);
             return;
@@ -34,9 +59,15 @@ static int set_text(Execution *self, PyObject **place, PyObject *text) {
         PyErr_SetString(PyExc_TypeError, "operation and user of an execution are texts; give a str");
         return -1;
     }
-    Py_SETREF(*place, Py_NewRef(text));
-    self->generation = 0; /* its places in the table of names are looked up anew */
+    if (*place != text) {
+        Py_SETREF(*place, Py_NewRef(text));
+        self->generation = 0; /* its places in the table of names are looked up anew */
+    }
     return 0;
+}
+
+void execution_name(Execution *self, PyObject *operation) {
+    if (set_text(self, &self->operation, operation) < 0) PyErr_Clear();
 }
 
 static int set_operation(Execution *self, PyObject *text, void *Py_UNUSED(closure)) {

@@ -47,20 +47,30 @@ static pthread_mutex_t senders_lock = PTHREAD_MUTEX_INITIALIZER;
 static pid_t process;
 static int is_intercepting;
 
+static inline int is_known(int descriptor) { return descriptor >= 0 && descriptor < DESCRIPTORS; }
+
+static inline unsigned char known_kind(int descriptor) {
+    return is_known(descriptor) ? atomic_load_explicit(&descriptors[descriptor].kind, memory_order_relaxed) : UNKNOWN;
+}
+
+static unsigned char learn_kind(int descriptor, mode_t mode) {
+    unsigned char kind = S_ISREG(mode) || S_ISBLK(mode) || S_ISDIR(mode) ? DISK : S_ISSOCK(mode) ? NETWORK : MEMORY;
+    if (is_known(descriptor)) atomic_store_explicit(&descriptors[descriptor].kind, kind, memory_order_relaxed);
+    return kind;
+}
+
 static unsigned char kind_of(int descriptor) {
     struct stat status;
-    unsigned char kind = DISK;
-    if (descriptor >= 0 && descriptor < DESCRIPTORS) {
-        kind = atomic_load_explicit(&descriptors[descriptor].kind, memory_order_relaxed);
-        if (kind != UNKNOWN) return kind;
-    }
-    if (fstat(descriptor, &status) != 0) return MEMORY;
-    kind = S_ISREG(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode) ? DISK
-           : S_ISSOCK(status.st_mode)                                                    ? NETWORK
-                                                                                         : MEMORY;
-    if (descriptor >= 0 && descriptor < DESCRIPTORS)
-        atomic_store_explicit(&descriptors[descriptor].kind, kind, memory_order_relaxed);
-    return kind;
+    unsigned char kind = known_kind(descriptor);
+    if (kind != UNKNOWN) return kind;
+    return fstat(descriptor, &status) == 0 ? learn_kind(descriptor, status.st_mode) : MEMORY;
+}
+
+/* Whoever opens a file tends to ask for its kind at once, the interpreter always: then it need not be asked for again. */
+static int counted_fstat(int descriptor, struct stat *status) {
+    int result = fstat(descriptor, status);
+    if (result == 0 && known_kind(descriptor) == UNKNOWN) learn_kind(descriptor, status->st_mode);
+    return result;
 }
 
 /* The thread to charge, NULL when it meters nothing or a signal handler has interrupted the counting itself. */
@@ -136,8 +146,7 @@ static void count(int descriptor, int is_write, int64_t started_ns, int64_t size
     Thread *thread = metered_thread();
     if (thread != NULL && size >= 0) {
         thread->is_busy = 1;
-        unsigned char kind = thread->charged || (descriptor < DESCRIPTORS && descriptor >= 0 && descriptors[descriptor].kind == NETWORK)
-                                 ? kind_of(descriptor) : MEMORY;
+        unsigned char kind = kind_of(descriptor);
         if (kind == NETWORK && is_write)
             count_send(thread, descriptor, started_ns, size);
         else if (kind == NETWORK)
@@ -151,40 +160,35 @@ static void count(int descriptor, int is_write, int64_t started_ns, int64_t size
     errno = error;
 }
 
-/* When a call began; UNTIMED where it is only counted, 0 where nothing is: neither reads the clock. */
-static inline int64_t start(void) {
+/* When a call on a descriptor began; UNTIMED where it is only counted, 0 where nothing is: neither reads the clock.
+ * Outside of any operation only connections are watched. */
+static inline int64_t start(int descriptor) {
     Thread *thread = metered_thread();
     if (thread == NULL) return 0;
-    if (thread->charged == NULL || !atomic_load_explicit(&metercast_times_calls, memory_order_relaxed)) return UNTIMED;
-    return elapsed_clock();
+    if (thread->charged == NULL) return known_kind(descriptor) == NETWORK ? UNTIMED : 0;
+    return atomic_load_explicit(&metercast_times_calls, memory_order_relaxed) ? elapsed_clock() : UNTIMED;
 }
 
-int64_t metercast_call_starts(void) { return start(); }
+int64_t metercast_call_starts(int descriptor) { return start(descriptor); }
 
 /* The same for a call that the kernel counts in /proc/PID/io, as it does reading and writing but not send and recv. */
 static void count_moved(int descriptor, int is_write, int64_t started_ns, int64_t size) {
     count(descriptor, is_write, started_ns, size);
     Thread *thread = metered_thread();
     if (thread == NULL || size <= 0) return;
-    int is_connection = descriptor >= 0 && descriptor < DESCRIPTORS && descriptors[descriptor].kind == NETWORK;
-    if (thread->charged || is_connection) thread->moved[is_write] += size;
+    if (thread->charged || known_kind(descriptor) == NETWORK) thread->moved[is_write] += size;
 }
 
 void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
     count_moved(descriptor, is_write, started_ns, size);
 }
 
-/* Outside of any operation only connections are watched. */
-static inline int matters(int descriptor) {
-    return metercast_thread->charged != NULL ||
-           (descriptor >= 0 && descriptor < DESCRIPTORS && descriptors[descriptor].kind == NETWORK);
-}
-
 #define CALLING(name, is_write, counting, parameters, arguments)       \
     static ssize_t counted_##name parameters {                        \
-        int64_t started_ns = start();                                 \
+        int64_t started_ns = start(d);                                \
+        if (started_ns == 0) return name arguments;                   \
         ssize_t size = name arguments;                                \
-        if (started_ns && matters(d)) counting(d, is_write, started_ns, size); \
+        counting(d, is_write, started_ns, size);                      \
         return size;                                                  \
     }
 #define COUNTED(name, is_write, parameters, arguments) CALLING(name, is_write, count_moved, parameters, arguments)
@@ -207,9 +211,10 @@ SENDING(sendmsg, (int d, const struct msghdr *m, int f), (d, m, f))
 /* A peek leaves the bytes to be read again, so it counts nothing. */
 #define RECEIVING(name, parameters, arguments)                                        \
     static ssize_t counted_##name parameters {                                        \
-        int64_t started_ns = start();                                                 \
+        int64_t started_ns = f & MSG_PEEK ? 0 : start(d);                             \
+        if (started_ns == 0) return name arguments;                                   \
         ssize_t size = name arguments;                                                \
-        if (started_ns && !(f & MSG_PEEK) && matters(d)) count(d, 0, started_ns, size); \
+        count(d, 0, started_ns, size);                                                \
         return size;                                                                  \
     }
 
@@ -225,7 +230,7 @@ COUNTED(__pread_chk, 0, (int d, void *b, size_t n, off_t o, size_t m), (d, b, n,
 RECEIVING(__recv_chk, (int d, void *b, size_t n, size_t m, int f), (d, b, n, m, f))
 
 static int counted_sendmmsg(int d, struct mmsghdr *messages, unsigned int n, int f) {
-    int64_t started_ns = start();
+    int64_t started_ns = start(d);
     int sent = sendmmsg(d, messages, n, f);
     int64_t size = 0;
     for (int i = 0; i < sent; i++) size += messages[i].msg_len;
@@ -234,7 +239,7 @@ static int counted_sendmmsg(int d, struct mmsghdr *messages, unsigned int n, int
 }
 
 static int counted_recvmmsg(int d, struct mmsghdr *messages, unsigned int n, int f, struct timespec *timeout) {
-    int64_t started_ns = start();
+    int64_t started_ns = start(d);
     int received = recvmmsg(d, messages, n, f, timeout);
     int64_t size = 0;
     for (int i = 0; i < received; i++) size += messages[i].msg_len;
@@ -244,30 +249,34 @@ static int counted_recvmmsg(int d, struct mmsghdr *messages, unsigned int n, int
 
 /* The kernel copies between two descriptors: the same bytes are read from one and written to the other. */
 static void count_copy(int from, int to, int64_t started_ns, int64_t size) {
-    if (started_ns == 0) return;
-    count_moved(from, 0, started_ns, size);
-    count_moved(to, 1, UNTIMED, size);
+    if (started_ns) count_moved(from, 0, started_ns, size);
+    if (start(to)) count_moved(to, 1, UNTIMED, size);
 }
 
 static ssize_t counted_sendfile(int to, int from, off_t *offset, size_t n) {
-    int64_t started_ns = start();
+    int64_t started_ns = start(from);
     ssize_t size = sendfile(to, from, offset, n);
     count_copy(from, to, started_ns, size);
     return size;
 }
 
 static ssize_t counted_copy_file_range(int from, off_t *a, int to, off_t *b, size_t n, unsigned int flags) {
-    int64_t started_ns = start();
+    int64_t started_ns = start(from);
     ssize_t size = copy_file_range(from, a, to, b, n, flags);
     count_copy(from, to, started_ns, size);
     return size;
 }
 
-/* What a descriptor was is forgotten when it is closed or replaced; a child between vfork and exec closes only its own. */
+/* What a descriptor was is forgotten when it is closed or replaced. A child between vfork and exec, which has this memory
+ * too, closes only its own: forgetting what a file was does no harm then, as it is asked for again, but a connection's
+ * state is lost. */
 static void forget(int descriptor) {
-    if (descriptor < 0 || descriptor >= DESCRIPTORS || getpid() != process) return;
+    if (!is_known(descriptor)) return;
     Descriptor *entry = &descriptors[descriptor];
-    atomic_store(&entry->kind, UNKNOWN);
+    int is_connection = atomic_load_explicit(&entry->kind, memory_order_relaxed) == NETWORK;
+    if (is_connection && getpid() != process) return;
+    atomic_store_explicit(&entry->kind, UNKNOWN, memory_order_relaxed);
+    if (!is_connection) return;
     atomic_store(&entry->is_accepted, 0);
     int64_t held = atomic_exchange(&entry->held, 0);
     Thread *thread = metered_thread();
@@ -331,7 +340,7 @@ static const Replacement replacements[] = {
     ROW(read), ROW(write), ROW(pread), ROW(pwrite), ROW(readv), ROW(writev), ROW(preadv), ROW(pwritev), ROW(preadv2),
     ROW(pwritev2), ROW(send), ROW(sendto), ROW(sendmsg), ROW(sendmmsg), ROW(recv), ROW(recvfrom), ROW(recvmsg),
     ROW(recvmmsg), ROW(sendfile), ROW(copy_file_range), ROW(close), ROW(syscall), ROW(dup2), ROW(dup3),
-    ROW(accept), ROW(accept4), ROW(__read_chk), ROW(__pread_chk), ROW(__recv_chk),
+    ROW(accept), ROW(accept4), ROW(fstat), ROW(__read_chk), ROW(__pread_chk), ROW(__recv_chk),
 #if __GLIBC_PREREQ(2, 34)
     ROW(close_range),
 #endif
@@ -339,7 +348,7 @@ static const Replacement replacements[] = {
     {"pread64", (void *)counted_pread}, {"pwrite64", (void *)counted_pwrite}, {"preadv64", (void *)counted_preadv},
     {"pwritev64", (void *)counted_pwritev}, {"preadv64v2", (void *)counted_preadv2},
     {"pwritev64v2", (void *)counted_pwritev2}, {"sendfile64", (void *)counted_sendfile},
-    {"__pread64_chk", (void *)counted___pread_chk},
+    {"fstat64", (void *)counted_fstat}, {"__pread64_chk", (void *)counted___pread_chk},
 };
 
 static void *replacement_of(const char *name) {

@@ -16,8 +16,8 @@ typedef struct {
 /* stdio.c; ends with a row of NULL */
 extern const Replacement metercast_stdio[];
 
-/* When a call began; 0: nothing is to be counted. */
-int64_t metercast_call_starts(void);
+/* When a call on a descriptor began; 0: nothing is to be counted. */
+int64_t metercast_call_starts(int descriptor);
 /* Count the bytes of a call on a descriptor that began at `started_ns` and ends now. */
 void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size);
 /* The descriptor is being closed. */

@@ -1,5 +1,5 @@
 /* The ring of records, the totals of what it has no room for, and the table of names that both refer to. */
-#include "engine.h"
+#include "rows.h"
 #include <string.h>
 
 #define MANY_NAMES 65536
@@ -118,6 +118,7 @@ void ring_free(Ring *ring) {
 
 void ring_append(Ring *ring, Execution *execution, PyObject *meter, Record record) {
     if (!ring->is_on) return;
+    ring->recorded++;
     if (ring->counted_in.buf) ++*(uint64_t *)ring->counted_in.buf;
     name_execution(&ring->names, execution);
     record.operation = execution->operation_name;
@@ -244,33 +245,30 @@ static int fold(Record *records, Py_ssize_t count, const Record *record) {
 }
 
 static PyObject *row_of(const Record *record, PyObject **texts, int64_t shift_ns, int64_t hz, PyObject *source) {
-    int64_t cycles = (int64_t)((__int128)record->cpu_ns * hz / 1000000000);
-    PyObject *row = PyTuple_New(14);
+    Row *row = PyObject_New(Row, &RowType);
     if (row == NULL) return NULL;
-    PyObject *parts[14] = {
-        PyLong_FromLongLong(record->ended_ns + shift_ns), Py_NewRef(texts[record->user]),
-        Py_NewRef(texts[record->operation]), PyLong_FromLong((long)record->code), Py_NewRef(texts[record->meter]),
-        PyLong_FromLongLong(cycles), PyLong_FromLongLong(record->memory), PyLong_FromLongLong(record->network),
-        PyLong_FromLongLong(record->disk), PyFloat_FromDouble((double)record->duration_ns / 1e6),
-        PyFloat_FromDouble(record->units), PyLong_FromLongLong(record->execution),
-        PyLong_FromLongLong(record->parent), Py_NewRef(source)};
-    int is_whole = 1;
-    for (int i = 0; i < 14; i++) {
-        is_whole &= parts[i] != NULL;
-        PyTuple_SET_ITEM(row, i, parts[i]);
-    }
-    if (!is_whole) Py_CLEAR(row);
-    return row;
+    row->time_ns = record->ended_ns + shift_ns;
+    row->code = record->code;
+    row->cycles = (int64_t)((__int128)record->cpu_ns * hz / 1000000000);
+    row->memory = record->memory, row->network = record->network, row->disk = record->disk;
+    row->duration_ns = record->duration_ns;
+    row->execution = record->execution, row->parent = record->parent;
+    row->units = record->units;
+    row->user = Py_NewRef(texts[record->user]);
+    row->operation = Py_NewRef(texts[record->operation]);
+    row->meter = Py_NewRef(texts[record->meter]);
+    row->source = Py_NewRef(source);
+    return (PyObject *)row;
 }
 
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source) {
+PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds) {
     Py_ssize_t size = limit < ring->count ? limit : ring->count, count = 0;
     Record *records = size > 0 ? malloc(sizeof(Record) * (size_t)size) : NULL;
     if (size > 0 && records == NULL) return PyErr_NoMemory();
     for (Py_ssize_t i = 0; i < size; i++) {
         Py_ssize_t place = ring->first + i;
         const Record *record = &ring->records[place >= ring->allocated ? place - ring->allocated : place];
-        if (!fold(records, count, record)) records[count++] = *record;
+        if (!folds || !fold(records, count, record)) records[count++] = *record;
     }
     PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; list && i < count; i++) {

@@ -19,7 +19,7 @@ static int64_t ahead(FILE *file) { return file->_IO_read_end - file->_IO_read_pt
 static int64_t waiting(FILE *file) { return file->_IO_write_ptr - file->_IO_write_base; }
 
 static Before look(FILE *file) {
-    int64_t started_ns = metercast_call_starts();
+    int64_t started_ns = metercast_call_starts(fileno(file));
     if (started_ns == 0) return (Before){0};
     flockfile(file);
     return (Before){started_ns, ahead(file), waiting(file), file->_offset, file->_IO_read_end - file->_IO_buf_base};

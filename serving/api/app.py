@@ -36,7 +36,7 @@ from serving.api import (
 )
 from serving.api.door import Application
 from serving.api.middleware import RequestFrame, Requests
-from serving.api.security import needs
+from serving.api.security import INGEST, needs
 from serving.dashboard import login_page, pages
 from serving.platform import Platform
 from serving.settings import Settings
@@ -89,6 +89,6 @@ def create_app(settings: Settings) -> FastAPI:
         return pages.docs_page(app.openapi())
 
     app.add_middleware(RequestFrame, requests=app.state.requests)
-    app.open_door(app.state.requests)
     tracer = tracing.install(app, settings.otlp_endpoint) if settings.otlp_endpoint else None
+    app.open_door(app.state.requests, tracing.around(tracer, f"POST {INGEST}") if tracer is not None else None)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from fastapi import FastAPI, Request
@@ -20,9 +21,14 @@ _ROUTE = SimpleNamespace(path=INGEST)
 class Application(FastAPI):
     """FastAPI with a door of its own for events; the route of the same path describes it in the API's reference."""
 
-    def open_door(self, requests: Requests) -> None:
-        """Let events in; ``requests`` counts them."""
-        self._door: ASGIApp = RequestFrame(_take_in, requests)
+    is_traced = False
+    """Whether requests leave traces; then no request takes a way past ASGI."""
+
+    def open_door(self, requests: Requests, traced: Callable[[ASGIApp], ASGIApp] | None = None) -> None:
+        """Let events in; ``requests`` counts them, ``traced`` puts a trace around each."""
+        door: ASGIApp = RequestFrame(_take_in, requests)
+        self.is_traced = traced is not None
+        self._door = traced(door) if traced else door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

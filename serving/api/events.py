@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -18,9 +17,12 @@ from serving.api.problems import ProblemError
 from serving.api.security import caller
 from serving.ingest.bodies import MEDIA_TYPES, BodyError, Limits, parse, unpack
 from serving.ingest.committer import GroupCommitter, OverloadedError
+from serving.platform import Platform
 
 router = APIRouter(tags=["events"])
 LIMITS = Limits()
+NOTHING = Receipt(Outcome.ACCEPTED)
+"""What became of a batch without rows, which is not kept."""
 _READ_PAST_BYTES = 64 << 20
 _BODY = {"content": {name: {} for name in MEDIA_TYPES}, "required": True}
 
@@ -29,38 +31,64 @@ _BODY = {"content": {name: {} for name in MEDIA_TYPES}, "required": True}
 async def post_events(request: Request) -> Response:
     """Take in events; the answer counts what was accepted, was a duplicate, or was rejected and why."""
     principal = await caller(request)
-    if not principal.may("events:write"):
-        raise ProblemError(403, f"this key has {' '.join(sorted(principal.scopes))}; events:write is needed")
+    check_may_write(principal)
     platform = platform_of(request)
     committer = platform.committer
     try:
         with ExitStack() as held:
             body = await _body(request, committer, held)
-            batch, rejected = _read(request, body)
-            batch = platform.privacy.applied(batch)
-            _check_tenant(batch, principal)
+            headers = request.headers
+            batch, rejected = taken(
+                platform, principal, body, headers.get("content-type", ""), headers.get("content-encoding", "")
+            )
             held.enter_context(committer.room(batch.rows.get_total_buffer_size()))
-            receipt = await committer.submit(batch) if batch.rows.num_rows else Receipt(Outcome.ACCEPTED)
-    except BodyError as error:
-        raise ProblemError(error.status, str(error)) from error
-    except OverloadedError as error:
-        raise ProblemError(429, str(error), {"Retry-After": str(error.retry_after_s)}) from error
-    except LogUnavailableError as error:
-        raise ProblemError(
-            503, f"{error}; nothing of this batch was kept, send it again", {"Retry-After": "5"}
-        ) from error
+            receipt = await committer.submit(batch) if batch.rows.num_rows else NOTHING
+    except (BodyError, OverloadedError, LogUnavailableError) as error:
+        raise problem_of(error) from error
+    return Response(answer(batch, rejected, receipt), 202, media_type="application/json")
+
+
+def check_may_write(principal: Principal) -> None:
+    """Raises a 403 problem for a key that may not send events."""
+    if not principal.may("events:write"):
+        raise ProblemError(403, f"this key has {' '.join(sorted(principal.scopes))}; events:write is needed")
+
+
+def taken(
+    platform: Platform, principal: Principal, body: bytes, content_type: str, encoding: str
+) -> tuple[Batch, list[Rejection]]:
+    """A body as the batch to keep and the rows rejected; raises BodyError, and a 403 problem for others' events."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    batch, rejected = parse(unpack(body, encoding, LIMITS), media_type, LIMITS, time.time())
+    batch = platform.privacy.applied(batch)
+    _check_tenant(batch, principal)
+    return batch, rejected
+
+
+def problem_of(error: BodyError | OverloadedError | LogUnavailableError) -> ProblemError:
+    """Why a batch was not taken, as a problem."""
+    if isinstance(error, BodyError):
+        return ProblemError(error.status, str(error))
+    if isinstance(error, OverloadedError):
+        return ProblemError(429, str(error), {"Retry-After": str(error.retry_after_s)})
+    return ProblemError(503, f"{error}; nothing of this batch was kept, send it again", {"Retry-After": "5"})
+
+
+def answer(batch: Batch, rejected: list[Rejection], receipt: Receipt) -> bytes:
+    """The body of a 202; raises a 409 problem for a key that was used for other events."""
     if receipt.outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,
             f"batch {batch.producer!r:.80}/{batch.epoch}/{batch.sequence} was sent before with other events; "
             "a new batch needs a new sequence",
         )
-    return Response(msgspec.json.encode(_counted(batch, rejected, receipt)), 202, media_type="application/json")
-
-
-def _read(request: Request, body: bytes) -> tuple[Batch, list[Rejection]]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return parse(unpack(body, request.headers.get("content-encoding", ""), LIMITS), media_type, LIMITS, time.time())
+    duplicate = batch.rows.num_rows if receipt.outcome is Outcome.DUPLICATE else receipt.duplicate_rows
+    counts = {
+        "accepted": batch.rows.num_rows - duplicate,
+        "duplicate": duplicate,
+        "rejected": [{"row": one.row, "reason": one.reason} for one in rejected],
+    }
+    return msgspec.json.encode(counts)
 
 
 def _check_tenant(batch: Batch, principal: Principal) -> None:
@@ -69,15 +97,6 @@ def _check_tenant(batch: Batch, principal: Principal) -> None:
         others = set(batch.rows["user_id"].unique().to_pylist()) - {principal.tenant}
         if others:
             raise ProblemError(403, f"this key meters {principal.tenant!r:.80} only; found {min(others)!r:.80}")
-
-
-def _counted(batch: Batch, rejected: list[Rejection], receipt: Receipt) -> dict[str, Any]:
-    duplicate = batch.rows.num_rows if receipt.outcome is Outcome.DUPLICATE else receipt.duplicate_rows
-    return {
-        "accepted": batch.rows.num_rows - duplicate,
-        "duplicate": duplicate,
-        "rejected": [{"row": one.row, "reason": one.reason} for one in rejected],
-    }
 
 
 async def _body(request: Request, committer: GroupCommitter, held: ExitStack) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import re
 import secrets
 import threading
 import time
-from collections import Counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +27,7 @@ HEADERS = (
 )
 _TAGGED_AT_MOST = 4 << 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROCESS, _numbers = secrets.token_hex(4), itertools.count(1)
 _logger = logging.getLogger("metercast.requests")
 
 
@@ -35,14 +36,14 @@ class Requests:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str, int]] = Counter()
-        self._seconds: Counter[tuple[str, str, int]] = Counter()
+        self._found: dict[tuple[str, str, int], list[float]] = {}
 
     def note(self, method: str, route: str, status: int, spent_s: float) -> None:
         """Add one request."""
         with self._lock:
-            self._counts[method, route, status] += 1
-            self._seconds[method, route, status] += spent_s  # type: ignore[assignment]
+            found = self._found.setdefault((method, route, status), [0, 0.0])
+            found[0] += 1
+            found[1] += spent_s
 
     def lines(self) -> list[str]:
         """In the Prometheus text format."""
@@ -53,10 +54,9 @@ class Requests:
         about = "# HELP metercast_http_request_seconds_total Seconds until requests were answered"
         seconds = [about, "# TYPE metercast_http_request_seconds_total counter"]
         with self._lock:
-            for (method, route, status), count in sorted(self._counts.items()):
+            for (method, route, status), (count, spent_s) in sorted(self._found.items()):
                 labels = f'{{method="{method}",route="{route}",status="{status}"}}'
                 lines.append(f"metercast_http_requests_total{labels} {count}")
-                spent_s = self._seconds[method, route, status]
                 seconds.append(f"metercast_http_request_seconds_total{labels} {spent_s:.6f}")
         return lines + seconds
 
@@ -80,21 +80,29 @@ class RequestFrame:
             spent_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self._requests.note(scope["method"], route, exchange.status, spent_s)
-            if _logger.isEnabledFor(logging.INFO):
-                _log(scope, exchange, spent_s)
+            principal = scope.get("state", {}).get("principal")
+            key_id = principal.key_id if principal is not None else None
+            log_request(exchange.request_id, scope["method"], scope["path"], exchange.status, spent_s, key_id)
 
 
-def _log(scope: Scope, exchange: _Exchange, spent_s: float) -> None:
-    principal = scope.get("state", {}).get("principal")
+def log_request(request_id: str, method: str, path: str, status: int, spent_s: float, key_id: str | None) -> None:
+    """One line a request, where the operator asked for them."""
+    if not _logger.isEnabledFor(logging.INFO):
+        return
     entry = {
-        "request_id": exchange.request_id,
-        "method": scope["method"],
-        "path": scope["path"],
-        "status": exchange.status,
+        "request_id": request_id,
+        "method": method,
+        "path": path,
+        "status": status,
         "duration_ms": round(spent_s * 1_000, 3),
-        "key_id": principal.key_id if principal is not None else None,
+        "key_id": key_id,
     }
     _logger.info("request", extra=entry)
+
+
+def request_id(given: str) -> str:
+    """The sender's own id of a request where it is plain, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
 
 
 class _Exchange:
@@ -103,8 +111,7 @@ class _Exchange:
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
         self._asked = dict(scope["headers"])
-        given = self._asked.get(b"x-request-id", b"").decode("latin-1")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.request_id = request_id(self._asked.get(b"x-request-id", b"").decode("latin-1"))
         self.status = 500
         self._held: Message | None = None
 

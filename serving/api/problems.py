@@ -36,15 +36,13 @@ def problem(request: Request, status: int, detail: str, headers: dict[str, str] 
             return RedirectResponse(f"/login?{urlencode({'next': str(request.url.path)})}", 303)
         title = http.HTTPStatus(status).phrase
         return show("problem.html", {"title": title, "detail": detail, "status": status}, status)
-    document = {
-        "type": "about:blank",
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "instance": request.url.path,
-        **more,
-    }
-    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(document(request.url.path, status, detail, **more), status, headers, media_type=MEDIA_TYPE)
+
+
+def document(path: str, status: int, detail: str, **more: Any) -> dict[str, Any]:
+    """Problem details of a request to a path."""
+    title = http.HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": path, **more}
 
 
 def unexpected(request: Request, error: Exception) -> Response:
@@ -52,11 +50,17 @@ def unexpected(request: Request, error: Exception) -> Response:
 
     A database that is away or cannot write (disk full) is 503: the same request may do later.
     """
-    _logger.exception("request %s failed", request.url.path, exc_info=error)
+    found = unforeseen(request.url.path, error)
+    return problem(request, found.status, found.detail, found.headers)
+
+
+def unforeseen(path: str, error: BaseException) -> ProblemError:
+    """Logs an error that nobody foresaw, and what the caller is told."""
+    _logger.exception("request %s failed", path, exc_info=error)
     if isinstance(error, (DatabaseError, sqlite3.OperationalError)):
         detail = "the database cannot be reached or written; the server's log says why; try again"
-        return problem(request, 503, detail, {"Retry-After": "5"})
-    return problem(request, 500, "the server failed on this request; its log says why")
+        return ProblemError(503, detail, {"Retry-After": "5"})
+    return ProblemError(500, "the server failed on this request; its log says why")
 
 
 def _for_a_reader(request: Request) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from dataclasses import replace
 from typing import Annotated, Any
@@ -113,9 +114,35 @@ async def _checked(platform: Platform, text: str) -> Key | None:
 
 def _local(request: Request) -> None:
     """Refuse foreign Host names on a server without keys: else a page elsewhere could rebind its name to loopback."""
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    if host not in ("127.0.0.1", "::1", "localhost", "testserver"):
+    host = request.headers.get("host", "")
+    if not _is_this_machine(host):
         raise ProblemError(403, f"Host {host!r:.60} is not this machine; make a key to serve other names")
+
+
+@functools.lru_cache(maxsize=64)
+def _is_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:  # a bracket without its other half
+        return False
+    return name in ("127.0.0.1", "::1", "localhost", "testserver")
+
+
+def known_program(platform: Platform, authorization: str, host: str) -> Principal | None:
+    """Who a program is that is no browser, where it can be told at once; None where `caller` has to find out."""
+    if not authorization:
+        return LOCAL if not platform.keys.exist() and _is_this_machine(host) else None
+    scheme, _, text = authorization.partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text or not platform.keys.knows(text):
+        return None
+    key = platform.keys.check(text)
+    if key is None:
+        return None
+    principal = key.principal()
+    if principal.tenant is None:
+        return principal
+    return replace(principal, tenant=platform.privacy.seen_as(principal.tenant))
 
 
 def refuse_foreign(request: Request) -> None:

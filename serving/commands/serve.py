@@ -10,7 +10,6 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
 import yaml
 from pydantic import ValidationError
 
@@ -36,6 +35,7 @@ def main(argv: list[str]) -> int:
         return 2
     configure(settings.log_level)
     from serving.api.app import create_app
+    from serving.server import run
 
     try:
         app = create_app(settings)
@@ -47,18 +47,15 @@ def main(argv: list[str]) -> int:
         json.dumps({"url": url, "data": str(settings.data.resolve())}) if args.json else f"Metercast on {url}",
         flush=True,
     )
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-        access_log=False,
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
-        server_header=False,
-    )
     for number in (signal.SIGINT, signal.SIGTERM):  # the server raises the signal again once it has stopped
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.Server(config).run(sockets=[listener])
+    run(
+        app,
+        listener,
+        timeout_graceful_shutdown=3,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
     return 0
 
 

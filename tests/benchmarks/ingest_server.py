@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
-import uvicorn
 from metercast.event import MICRO_OPERATION_TYPES
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,7 @@ from serving.api import events as events_api
 from serving.api.app import create_app
 from serving.ingest.bodies import Limits
 from serving.ingest.committer import GroupCommitter
+from serving.server import run
 from serving.settings import Settings
 
 PLANS = Path(__file__).parents[2] / "configs" / "plans"
@@ -65,8 +66,10 @@ def _parse_with_pydantic(body: bytes, _type: str, _limits: Limits, _now_s: float
 class _Acknowledging(GroupCommitter):
     """Says yes without keeping anything: what is left is protocol, decoding and checking."""
 
-    async def submit(self, batch: Batch) -> Receipt:
-        return Receipt(Outcome.ACCEPTED)
+    def enqueue(self, batch: Batch) -> asyncio.Future[Receipt]:
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        future.set_result(Receipt(Outcome.ACCEPTED))
+        return future
 
 
 def main() -> None:
@@ -89,7 +92,7 @@ def main() -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False)).run(sockets=[listener])
+    run(app, listener)
 
 
 if __name__ == "__main__":

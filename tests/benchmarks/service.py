@@ -1,8 +1,9 @@
 """CPU per request of a tiny FastAPI service: bare, metered, under OpenTelemetry and under profilers, in one run.
 
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
-so that a slow moment of the machine falls on all alike; the CPU is the whole server process's, shipping included. A
-tool that is not installed is left out.
+so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process from the start of a
+series to the start of its next, so that what metering does while the others are asked is in it: it ships to a
+receiver in a process of its own, and in one mode to files. A tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS, REQUESTS = 15, 150
+ROUNDS, REQUESTS = 15, 600
 MODES = (
     "bare",
     "metercast python",
     "metercast compiled",
+    "metercast compiled, to files",
     "opentelemetry",
     "opentelemetry per step",
     "yappi",
@@ -32,14 +35,13 @@ MODES = (
 class Server:
     """One server process and a connection to it."""
 
-    def __init__(self, mode: str, directory: Path) -> None:
-        engine = mode.partition(" ")[2] if mode.startswith("metercast") else ""
+    def __init__(self, mode: str, directory: Path, receiver: str) -> None:
         program = [str(Path(__file__)), "serve", mode, str(directory)]
-        command = [sys.executable, *program]
-        if engine:
-            batches = str(directory / mode.replace(" ", "-"))
-            command = [sys.executable, "-m", "metercast.command", "run", "--to", batches, "--", *program]
-        environment = os.environ | ({"METERCAST_ENGINE": engine} if engine else {})
+        command, environment = [sys.executable, *program], dict(os.environ)
+        if mode.startswith("metercast"):
+            to = str(directory / "batches") if mode.endswith("files") else receiver
+            command = [sys.executable, "-m", "metercast.command", "run", "--to", to, "--", *program]
+            environment["METERCAST_ENGINE"] = mode.split()[1].rstrip(",")
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
         )
@@ -53,38 +55,66 @@ class Server:
         self.connection.request("GET", path, headers={"X-User": "bench"})
         return self.connection.getresponse().read()
 
-    def cpu_per_request_us(self) -> float:
-        """CPU microseconds of a request, over one series."""
-        before = int(self.get("/cpu"))
+    def series(self) -> int:
+        """CPU ns of the process so far, before it is asked for one more series."""
+        used_ns = int(self.get("/cpu"))
         for number in range(REQUESTS):
             self.get(f"/orders/{number}")
-        return (int(self.get("/cpu")) - before) / REQUESTS / 1e3
+        return used_ns
 
 
 def main() -> None:
-    """Print one JSON document; with `serve`, be one of the servers."""
+    """Print one JSON document; with `serve` or `receive`, be one of the servers or the receiver."""
     if len(sys.argv) > 1:
-        serve(sys.argv[2], Path(sys.argv[3]))
+        receive() if sys.argv[1] == "receive" else serve(sys.argv[2], Path(sys.argv[3]))
         return
     with tempfile.TemporaryDirectory() as directory:
-        servers = {mode: Server(mode, Path(directory)) for mode in MODES}
+        receiver = subprocess.Popen([sys.executable, __file__, "receive"], stdout=subprocess.PIPE, text=True)
+        assert receiver.stdout is not None
+        url = receiver.stdout.readline().strip()
+        servers = {mode: Server(mode, Path(directory), url) for mode in MODES}
         servers = {mode: server for mode, server in servers.items() if server.connection is not None}
         try:
             for server in servers.values():
-                server.cpu_per_request_us()
-            taken = [{mode: server.cpu_per_request_us() for mode, server in servers.items()} for _ in range(ROUNDS)]
+                server.series()
+            taken = [{mode: server.series() for mode, server in servers.items()} for _ in range(ROUNDS + 1)]
         finally:
-            for server in servers.values():
-                server.process.kill()
-                server.process.wait()
+            for process in (receiver, *(server.process for server in servers.values())):
+                process.kill()
+                process.wait()
+    used = [
+        {mode: (after[mode] - before[mode]) / REQUESTS / 1e3 for mode in servers} for before, after in pairwise(taken)
+    ]
     figures = {
         mode: {
-            "cpu_us_per_request": round(statistics.median(row[mode] for row in taken), 1),
-            "times_bare": round(statistics.median(row[mode] / row["bare"] for row in taken), 3),
+            "cpu_us_per_request": round(statistics.median(row[mode] for row in used), 1),
+            "times_bare": round(statistics.median(row[mode] / row["bare"] for row in used), 3),
+            "times_bare_in_total": round(sum(row[mode] for row in used) / sum(row["bare"] for row in used), 3),
         }
         for mode in servers
     }
     print(json.dumps(figures, indent=2))
+
+
+def receive() -> None:
+    """Accept every batch, as a server of events does, and say where."""
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    server.serve_forever()
 
 
 def serve(mode: str, directory: Path) -> None:
@@ -100,7 +130,7 @@ def serve(mode: str, directory: Path) -> None:
     from fastapi import FastAPI
 
     app = FastAPI()
-    page = directory / f"page-{mode.replace(' ', '-')}"
+    page = directory / f"page-{mode.replace(' ', '-').replace(',', '')}"
     page.write_bytes(os.urandom(20_000))
     database = sqlite3.connect(f"{page}.db")
     database.execute("create table orders (id integer primary key, text blob)")

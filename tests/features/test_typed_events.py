@@ -69,3 +69,15 @@ def test_a_bad_row_is_left_to_the_careful_way() -> None:
     """One unknown type, barred name or far time makes the quick way step aside for the whole body."""
     for change in ({"microOperationType": "CPU"}, {"userID": "a|b"}, {"timestamp": NOW_S + 9e5}, {"units": -1.0}):
         assert batch_from_list(json.dumps([event(), event() | change]).encode(), ("p", 1, 2), NOW_S) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**18 - 1), st.integers(0, 18))
+def test_numbers_are_read_as_python_reads_them(digits: int, decimals: int) -> None:
+    """Decimals of up to 18 digits become the nearest float, half to even, to the last bit."""
+    text = f"{digits:0{decimals + 1}d}"
+    text = f"{text[: len(text) - decimals]}.{text[len(text) - decimals :]}" if decimals else text
+    body = json.dumps([event(executionTimeMs=0.125)]).replace("0.125", text)
+    found = batch_from_list(body.encode(), ("p", 1, 2), NOW_S)
+    assert found is not None
+    assert found.rows["execution_time_ms"].to_pylist() == [float(text)]

@@ -76,7 +76,7 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, kind: str, request: pytes
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     """Batches that cannot be written are refused with 503 until there is room; those acknowledged before are kept."""
     begun_s = float(int(time.time()))
-    server = Server(tmp_path, limit_bytes=600_000)
+    server = Server(tmp_path, limit_bytes=1_200_000)
     acknowledged, status = 0, 202
     while status == 202 and acknowledged < 3_000:
         status = _post(server.port, acknowledged, begun_s)

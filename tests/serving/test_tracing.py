@@ -40,12 +40,14 @@ def test_requests_are_traced_within_the_callers_trace(settings: Any) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
         with TestClient(create_app(settings.model_copy(update={"otlp_endpoint": endpoint}))) as client:
-            client.get("/v1/plans", headers={"traceparent": f"00-{PARENT}-00f067aa0ba902b7-01"})
+            parent = {"traceparent": f"00-{PARENT}-00f067aa0ba902b7-01"}
+            client.get("/v1/plans", headers=parent)
+            assert client.post("/v1/events", json=[], headers=parent).status_code == 202
             client.get("/healthz")
         server.shutdown()
     sent = [ExportTraceServiceRequest.FromString(body) for body in Collector.bodies]
     spans = [span for one in sent for part in one.resource_spans for scope in part.scope_spans for span in scope.spans]
-    assert any(span.name == "GET /v1/plans" and span.trace_id.hex() == PARENT for span in spans)
+    assert {span.name for span in spans if span.trace_id.hex() == PARENT} >= {"GET /v1/plans", "POST /v1/events"}
     assert not any("healthz" in span.name for span in spans)
 
 

@@ -80,9 +80,10 @@ def _profiler() -> Check:
 
 
 def _engine() -> Check:
+    from metercast.native import is_compiled
     from metercast.runtime import engine
 
-    if not type(engine).__module__.endswith("_engine"):
+    if not is_compiled(engine):
         return "engine", True, "Python; a C compiler and `pip install --force-reinstall` give the compiled one"
     return "engine", True, "compiled"
 

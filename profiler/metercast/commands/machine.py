@@ -37,11 +37,12 @@ def checks() -> Iterator[Check]:
 
 
 def _interception() -> str:
+    from metercast.native import is_compiled
     from metercast.runtime import engine
 
     if engine.intercept():
         return "libc calls of every library; not io_uring, mapped files and raw system calls"
-    if type(engine).__module__.endswith("_engine"):
+    if is_compiled(engine):
         return "Python's own calls: no glibc on Linux here"
     compiler = shutil.which("cc") or shutil.which("gcc")
     how = "`pip install --force-reinstall` builds it" if compiler else "it needs a C compiler"

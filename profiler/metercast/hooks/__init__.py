@@ -70,6 +70,12 @@ def install(engine: Engine) -> None:
         when_imported(target, _patcher(hook, function, engine))
 
 
+def count_allocations(engine: Engine) -> None:
+    """Count the bytes that the interpreter, and NumPy where it is imported, allocate for operations."""
+    if engine.count_allocations():
+        when_imported("numpy", _patcher("metercast.hooks.numpy_arrays", "install", engine))
+
+
 def _intercept_after_loading(engine: Engine) -> None:
     """Libraries that an import brings in are intercepted before their first call."""
     from importlib.machinery import ExtensionFileLoader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from metercast.native import compiled
 from metercast.routes import route_of_path
 
 TYPE_CHECKING = False
@@ -41,7 +42,17 @@ def install_fastapi_routes(routing: ModuleType, engine: Engine) -> None:
 
 
 def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
-    """An ASGI application whose requests are operations."""
+    """An ASGI application whose requests are operations; the compiled engine has a form of it without frames."""
+    calling = _calling(call, engine)
+    native = compiled(engine, "Hook")
+    if native is None:
+        return calling
+    headers = tuple(name.lower().encode("latin-1") for name in engine.user_headers)
+    metered: Callable[..., Any] = native(engine, call, route_of_path, calling, headers)
+    return metered
+
+
+def _calling(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     enter, leave = engine.enter, engine.leave
     user_of = _user_of_headers(engine)
 
@@ -81,13 +92,24 @@ def _user_of_headers(engine: Engine) -> Callable[[Any], str]:
 
 def _name_by_route(route: Any, engine: Engine) -> None:
     handle, current = route.handle, engine.current
+    native = compiled(engine, "Hook")
+    if native is not None:
+        route.handle = native(engine, handle, route_of_path)
+        return
+
+    names: dict[tuple[str, str], str] = {}  # of requests without a root path, by method and route
 
     @functools.wraps(handle)
     def handling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         method, execution = scope.get(_MARK), current.get()
         if method is not None and execution is not None and not execution.is_root:
-            above = scope.get("root_path", "")
-            execution.operation = f"{method} {route_of_path(above) if above else ''}{self.path}"
+            above, path = scope.get("root_path"), self.path
+            name = None if above else names.get((method, path))
+            if name is None:
+                name = f"{method} {route_of_path(above) if above else ''}{path}"
+                if not above:
+                    names[method, path] = name
+            execution.operation = name
         return handle(self, scope, receive, send)
 
     route.handle = handling

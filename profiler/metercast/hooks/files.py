@@ -52,39 +52,55 @@ def install(io: Any, engine: Engine) -> None:
 
 def _counting_file(io: ModuleType, engine: Engine) -> type:
     active, after = engine.current.get, engine.after_call
+    base: Any = io.FileIO
+    readinto, read, readall, write = base.readinto, base.read, base.readall, base.write
 
-    class FileIO(io.FileIO):  # type: ignore[misc,name-defined]
+    def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
+        kind = raw._metercast_kind
+        if kind is None:
+            kind = raw._metercast_kind = kind_of(raw.fileno())
+        if kind is _DISK:
+            after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
+        else:
+            after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
+
+    class FileIO(base):  # type: ignore[misc]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._metercast_kind = kind_of(self.fileno())
+        _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
 
         def readinto(self, buffer: Any) -> Any:
             if active() is None:
-                return super().readinto(buffer)
+                return readinto(self, buffer)
             started_ns = _clock()
-            size = super().readinto(buffer)
-            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: size or 0})
+            size = readinto(self, buffer)
+            count(self, False, started_ns, size or 0)
             return size
 
         def read(self, size: Any = -1) -> Any:
+            if size is None or size < 0:
+                return self.readall()
             if active() is None:
-                return super().read(size)
+                return read(self, size)
             started_ns = _clock()
-            data = super().read(size) if size is not None and size >= 0 else super().readall()
-            after(self._metercast_kind[0], started_ns, **{self._metercast_kind[2]: len(data or b"")})
+            data = read(self, size)
+            count(self, False, started_ns, len(data or b""))
             return data
 
         def readall(self) -> Any:
-            return self.read()
+            if active() is None:
+                return readall(self)
+            started_ns = _clock()
+            data = readall(self)
+            count(self, False, started_ns, len(data or b""))
+            return data
 
         def write(self, data: Any) -> Any:
             if active() is None:
-                return super().write(data)
+                return write(self, data)
             started_ns = _clock()
-            size = super().write(data)
-            after(self._metercast_kind[1], started_ns, **{self._metercast_kind[2]: size or 0})
+            size = write(self, data)
+            count(self, True, started_ns, size or 0)
             return size
 
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
@@ -93,6 +109,7 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
 
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:
     """Build `open`: the layers of the standard library's own, as its documentation gives them, on our raw file."""
+    raw_mode_of = functools.lru_cache(256)(_raw_mode)
 
     def open(
         file: Any,
@@ -106,9 +123,11 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
     ) -> Any:
         """Open a file; see `io.open`."""
         is_text_option_given = encoding is not None or errors is not None or newline is not None
-        if not _is_plain(mode, buffering, is_text_option_given):
+        is_plain = type(mode) is str and isinstance(buffering, int)
+        raw_mode = raw_mode_of(mode, buffering == 0, is_text_option_given) if is_plain else ""
+        if not raw_mode:
             return original(file, mode, buffering, encoding, errors, newline, closefd, opener)  # its own errors
-        raw = result = raw_file(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+        raw = result = raw_file(file, raw_mode, closefd, opener)
         try:
             if buffering == 0:
                 return raw
@@ -128,16 +147,13 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
     return open
 
 
-def _is_plain(mode: Any, buffering: Any, is_text_option_given: bool) -> bool:
-    """Whether the arguments are ones that `io.open` takes without complaint."""
-    if not isinstance(mode, str) or not isinstance(buffering, int):
-        return False
+def _raw_mode(mode: str, is_unbuffered: bool, is_text_option_given: bool) -> str:
+    """The mode of the raw file; empty for arguments that `io.open` would complain of."""
     letters = set(mode)
     if len(letters) != len(mode) or not letters <= set("rwaxbt+") or len(letters & set("rwax")) != 1:
-        return False
-    if "b" in letters:
-        return "t" not in letters and not is_text_option_given
-    return buffering != 0
+        return ""
+    is_plain = ("t" not in letters and not is_text_option_given) if "b" in letters else not is_unbuffered
+    return mode.replace("b", "").replace("t", "") if is_plain else ""
 
 
 def _buffered(io: ModuleType, raw: Any, mode: str, buffering: int) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from metercast.native import compiled
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,21 +16,17 @@ if TYPE_CHECKING:
 def install(events: ModuleType, engine: Engine) -> None:
     """Replace `asyncio.Handle._run`, which runs every callback and every task step of the standard loops."""
     run = events.Handle._run
-    try:
-        from metercast._engine import Engine as CompiledEngine
-        from metercast._engine import Step
-
-        is_compiled = isinstance(engine, CompiledEngine)
-    except ImportError:
-        is_compiled = False
-    events.Handle._run = Step(engine, run, _reporter(events)) if is_compiled else _step(engine, run)
+    native = compiled(engine, "Step")
+    report = _reporter(events)
+    events.Handle._run = _step(engine, run, report) if native is None else native(engine, run, report)
 
 
-def _step(engine: Engine, run: Callable[[Any], None]) -> Callable[[Any], None]:
+def _step(engine: Engine, run: Callable[[Any], None], report: Callable[[Any, BaseException], None]) -> Any:
     current, switch, local = engine.current, engine.switch, engine.local
 
     def running(self: Any) -> None:
-        execution = self._context.get(current)
+        context = self._context
+        execution = context.get(current)
         try:
             state = local.state
         except AttributeError:
@@ -36,11 +34,16 @@ def _step(engine: Engine, run: Callable[[Any], None]) -> Callable[[Any], None]:
         if state.charged is not execution:
             switch(execution)
         try:
-            run(self)
+            context.run(self._callback, *self._args)  # as `Handle._run` has it
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            report(self, error)
         finally:
             outside = current.get()
             if state.charged is not outside:
                 switch(outside)
+            self = None  # which an error's traceback would keep
 
     running.__name__, running.__doc__ = run.__name__, run.__doc__
     return running

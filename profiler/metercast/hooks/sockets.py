@@ -85,7 +85,7 @@ def _wrap_send(
                 engine.claim(execution, _RECEIVE, held)
         started_ns = _clock()
         result = original(self, *args)
-        after(_SEND, started_ns, network=result if size_of is None else size_of(result, args))
+        after(_SEND, started_ns, 0, result if size_of is None else size_of(result, args))
         return result
 
     call.__name__, call.__doc__ = original.__name__, original.__doc__
@@ -112,7 +112,7 @@ def _wrap_receive(
                 connections.held[descriptor] += size
                 size = 0
         if execution is not None:
-            after(_RECEIVE, started_ns, network=size)
+            after(_RECEIVE, started_ns, 0, size)
         return result
 
     call.__name__, call.__doc__ = original.__name__, original.__doc__

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from metercast.engine import Engine
 
 _READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
-_NOTHING = b"rchar: 0 wchar: 0"
+_FIELDS_BYTES = 64
+"""As much of the kernel's text as has the bytes read and written, whatever their length."""
 _clock = time.perf_counter_ns
-_OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__", "close")
+_OF_CURSOR = ("executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__")
 # Connection.execute and its kin are made anew from the cursor's, which are counted.
 _SHORTCUTS = ("execute", "executemany", "executescript")
 _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serialize", "deserialize", "blobopen")
@@ -77,8 +78,7 @@ def install(dbapi2: Any, engine: Engine) -> None:
 
 def _counting_connections(dbapi2: Any, wrap: Callable[[Any], Any]) -> Callable[[type], type]:
     """What makes the counting class of a class of connections, each once."""
-    cursor_class = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
-    cursor_class.__del__ = _closing(dbapi2.Error)  # type: ignore[attr-defined]
+    cursor_class = _counting_cursor(dbapi2, wrap)
     blob_class = _counting(Blob, MOVING, wrap)
     classes: dict[type, type] = {}
 
@@ -91,10 +91,13 @@ def _counting_connections(dbapi2: Any, wrap: Callable[[Any], Any]) -> Callable[[
             def cursor(self: Any, factory: Any = cursor_class) -> Any:
                 return factory_cursor(self, factory)
 
+            def new_cursor(self: Any) -> Any:
+                return factory_cursor(self, cursor_class)
+
             known.cursor = cursor  # type: ignore[attr-defined]
             known.blobopen = blob_opener(known.blobopen, blob_class)  # type: ignore[attr-defined]
             for name in _SHORTCUTS:
-                setattr(known, name, _shortcut(name))
+                setattr(known, name, _shortcut(name, new_cursor, getattr(cursor_class, name)))
             if sys.version_info < (3, 13):  # later ones warn of a connection that is not closed, and are to go on so
                 known.__del__ = _closing(dbapi2.Error)  # type: ignore[attr-defined]
         return known
@@ -107,9 +110,29 @@ def _counting(base: type, names: tuple[str, ...], wrap: Callable[[Any], Any]) ->
     return type(base.__name__, (base,), {**members, "__module__": base.__module__, "__qualname__": base.__qualname__})
 
 
-def _shortcut(name: str) -> Callable[..., Any]:
+def _counting_cursor(dbapi2: Any, wrap: Callable[[Any], Any]) -> type:
+    """The counting class of cursors. Closing one that is at a SELECT moves nothing, so it is not counted."""
+    cursor: Any = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
+    execute, plain_close = wrap(dbapi2.Cursor.execute), dbapi2.Cursor.close
+    close = wrap(plain_close)
+
+    def executing(self: Any, *args: Any) -> Any:
+        self._metercast_selects = bool(args) and isinstance(args[0], str) and args[0][:6].lower() == "select"
+        return execute(self, *args)
+
+    def closing(self: Any) -> None:
+        (plain_close if self._metercast_selects else close)(self)
+
+    executing.__name__, executing.__doc__ = "execute", execute.__doc__
+    closing.__name__, closing.__doc__ = "close", plain_close.__doc__
+    cursor._metercast_selects = False
+    cursor.execute, cursor.close, cursor.__del__ = executing, closing, _closing(dbapi2.Error)
+    return cursor  # type: ignore[no-any-return]
+
+
+def _shortcut(name: str, new_cursor: Callable[[Any], Any], method: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: Any, *args: Any) -> Any:
-        return getattr(self.cursor(), name)(*args)
+        return method(new_cursor(self), *args)
 
     call.__name__ = name
     return call
@@ -139,23 +162,25 @@ def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callabl
             except AttributeError:
                 counter = local.counter = IoCounter()
             descriptor, own_bytes = counter.descriptor, counter.own_bytes
-            before = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
+            if descriptor < 0:
+                return original(*args, **kwargs)
+            before = pread(descriptor, _FIELDS_BYTES, 0)
             counter.own_bytes += len(before)
             started_ns = _clock()
             try:
                 return original(*args, **kwargs)
             finally:
-                now = pread(descriptor, 256, 0) if descriptor >= 0 else _NOTHING
+                now = pread(descriptor, _FIELDS_BYTES, 0)
                 own_bytes = counter.own_bytes - own_bytes  # the counters were read themselves, by calls inside this too
                 counter.own_bytes += len(now)
-                fields, earlier = now.split(None, 4), before.split(None, 4)
-                written = int(fields[3]) - int(earlier[3])
-                if written:
-                    after(_WRITE, started_ns, disk=written)
+                _, earlier_read, _, earlier_written, _ = before.split(None, 4)
+                _, read, _, written, _ = now.split(None, 4)
+                if written != earlier_written:
+                    after(_WRITE, started_ns, 0, 0, int(written) - int(earlier_written))
                     started_ns = _clock()
-                read = int(fields[1]) - int(earlier[1]) - own_bytes
-                if read > 0:
-                    after(_READ, started_ns, disk=read)
+                read_bytes = int(read) - int(earlier_read) - own_bytes
+                if read_bytes > 0:
+                    after(_READ, started_ns, 0, 0, read_bytes)
 
         call.__name__, call.__doc__ = original.__name__, original.__doc__
         return call

@@ -16,6 +16,8 @@ from array import array
 from math import isfinite
 
 from metercast.event import COLUMNS_MAGIC, NAME_FIELDS
+from metercast.native import compiled
+from metercast.runtime import engine
 from metercast.shipping.batch import wire_name
 
 TYPE_CHECKING = False
@@ -27,11 +29,30 @@ if TYPE_CHECKING:
 
 _NAME_PLACES = (1, 2, 4, 13)  # of the fields of NAME_FIELDS in a row
 _DEFAULTS = {"userID": "unknown", "operationID": "unnamed"}
+_compiled_pack = compiled(engine, "pack_columns")
 _WIDTHS = (("B", 8), ("H", 16), ("I", 32), ("Q", 64))
 
 
 def encode_columns(producer: str, epoch: int, sequence: int, rows: list[Row]) -> bytes:
     """The body of a batch; about a tenth of the bytes of JSON, and a fifth of the time to read it."""
+    names, columns, data = (_compiled_pack or pack)(rows)
+    header = {
+        "producer": producer,
+        "epoch": epoch,
+        "sequence": sequence,
+        "rows": len(rows),
+        "names": {
+            field: [wire_name(text, _DEFAULTS.get(field, "")) for text in texts]
+            for field, texts in zip(NAME_FIELDS, names, strict=True)
+        },
+        "columns": columns,
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join((COLUMNS_MAGIC, struct.pack("<I", len(text)), text, data))
+
+
+def pack(rows: list[Row]) -> tuple[Sequence[list[str]], list[tuple[str, float]], bytes]:
+    """(texts of the columns of names, (type, base) of each column, their bytes)."""
     turned = list(zip(*rows, strict=True)) or [()] * 14
     names, numbers = zip(*(_numbered(turned[place]) for place in _NAME_PLACES), strict=True)
     columns = [
@@ -44,19 +65,7 @@ def encode_columns(producer: str, epoch: int, sequence: int, rows: list[Row]) ->
         _integers(turned[11]),
         _integers(turned[12]),
     ]
-    header = {
-        "producer": producer,
-        "epoch": epoch,
-        "sequence": sequence,
-        "rows": len(rows),
-        "names": {
-            field: [wire_name(text, _DEFAULTS.get(field, "")) for text in texts]
-            for field, texts in zip(NAME_FIELDS, names, strict=True)
-        },
-        "columns": [(kind, base) for kind, base, _ in columns],
-    }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join((COLUMNS_MAGIC, struct.pack("<I", len(text)), text, *(data for _, _, data in columns)))
+    return names, [(kind, base) for kind, base, _ in columns], b"".join(data for _, _, data in columns)
 
 
 def _numbered(texts: Sequence[str]) -> tuple[list[str], list[int]]:

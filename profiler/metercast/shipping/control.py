@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import stat
 
@@ -34,10 +35,12 @@ class Control:
             os.unlink(self._path)  # of a process of the same number that was killed
         self._listener.bind(self._path)
         self._listener.listen(8)
+        self._asked = select.poll()
+        self._asked.register(self._listener, select.POLLIN)
 
     def work(self) -> None:
         """Answer who has asked since the last call."""
-        while True:
+        while self._asked.poll(0):
             try:
                 connection, _ = self._listener.accept()
             except OSError:

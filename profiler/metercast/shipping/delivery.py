@@ -93,6 +93,10 @@ class ServerDelivery:
             self._waiting = True
             self._store(batch)
 
+    def is_waiting(self) -> bool:
+        """Whether there is something to be sent again."""
+        return self._waiting
+
     def work(self, until_s: float | None = None) -> bool:
         """Send what waits, for a turn; ``until_s`` (monotonic) sets another deadline, and overrides the backoff.
 

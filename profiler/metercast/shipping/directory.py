@@ -47,6 +47,10 @@ class DirectoryDelivery:
             self.folding.add(rows)
             self._folded_records = records
 
+    def is_waiting(self) -> bool:
+        """Whether there is something to be written again."""
+        return not self.folding.is_empty()
+
     def work(self, until_s: float | None = None) -> bool:  # noqa: ARG002 -- the shape of ServerDelivery.work
         """Write what could not be written before; True when nothing is left."""
         if not self.folding.is_empty():

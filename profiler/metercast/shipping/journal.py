@@ -12,13 +12,10 @@ import contextlib
 import mmap
 import os
 import struct
-import threading
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from metercast.shipping.producer import Producer
 
 SUFFIX = ".journal"
@@ -58,27 +55,6 @@ class Journal:
         if self._numbers[_RECORDED] == self._numbers[_ACCOUNTED]:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
-
-
-def count_records(engine: Any, numbers: memoryview | None) -> None:
-    """Have the engine count each record into the first of the numbers; None: no more."""
-    if hasattr(engine, "count_into"):
-        engine.count_into(numbers)
-        return
-    for name in ("_append", "_has_room"):
-        vars(engine).pop(name, None)
-    if numbers is None:
-        return
-    append, lock = engine._append, threading.RLock()  # reentrant: a signal handler may record as well
-
-    def counting(*record: Any) -> None:
-        if engine.is_on:
-            with lock:
-                numbers[0] += 1
-        append(*record)
-
-    engine._append = counting
-    engine._has_room = lambda: False  # so that no record goes past the counting
 
 
 class Lost:

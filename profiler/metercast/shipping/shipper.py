@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -12,7 +13,7 @@ from metercast.shipping.control import Control, control_directory
 from metercast.shipping.delivery import ServerDelivery
 from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
-from metercast.shipping.journal import Journal, count_records, of_killed_processes
+from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.producer import Producer
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from metercast.shipping.journal import Lost
 
 
+_ENOUGH_RECORDS = 200
+"""What is worth a round of its own; a round costs about what 200 records cost to ship."""
+_LOOKS = 4
+"""Less than that waits for so many intervals."""
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
@@ -46,7 +51,7 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
-        self.converter = Converter(self.settings.detail)
+        self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
         self.delivery = _delivery(self.settings)
@@ -58,13 +63,15 @@ class Shipper:
         self.problem = ""
         self._pending: list[Row] = []
         self._recorded = 0
+        self._recorded_before = 0
         self._pending_records = 0
         self._journal: Journal | None = None
         self._killed: list[Lost] = []
         self._changes: list[str] = []
         self.status = Status(self)
         self._control: Control | None = None
-        self._wake = threading.Event()
+        self._wake = threading.Lock()  # released to wake the thread: waiting for it runs no Python code
+        self._wake.acquire()
         self._done = threading.Condition()
         self._rounds_wanted = 0
         self._rounds_done = 0
@@ -93,7 +100,7 @@ class Shipper:
     def forget_journal(self) -> None:
         """In a forked child, first of all: what it records is not its parent's."""
         if self._journal is not None:
-            count_records(self.engine, None)
+            self.engine.count_into(None)
 
     def _open_journal(self) -> None:
         delivery = self.delivery
@@ -101,7 +108,7 @@ class Shipper:
             return
         directory = delivery.spool.directory
         self._journal = delivery.journal = Journal(directory, delivery.producer)
-        count_records(self.engine, self._journal.recorded)
+        self.engine.count_into(self._journal.recorded)
         self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:
@@ -109,14 +116,18 @@ class Shipper:
         if self.engine.is_on != is_on:
             self.engine.is_on = is_on
             self._changes.append(f"metering {'resumed' if is_on else 'paused'}: {reason}")
-            self._wake.set()
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is awake
+            self._wake.release()
 
     def flush(self, timeout_s: float) -> bool:
         """Have everything recorded so far shipped; False if that took longer than the timeout."""
         with self._done:
             self._rounds_wanted = wanted = max(self._rounds_wanted, self._rounds_done) + 1
             self._deadline_s = time.monotonic() + timeout_s
-            self._wake.set()
+            self._wake_up()
             return self._done.wait_for(lambda: self._rounds_done >= wanted, timeout_s)
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -126,7 +137,7 @@ class Shipper:
         if self.delivery is not None:
             self.delivery.keep_from_s = self._deadline_s
         self._stopping = True
-        self._wake.set()
+        self._wake_up()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s + _GRACE_S)
             if self._thread.is_alive():
@@ -139,17 +150,41 @@ class Shipper:
         self._guard(self._listen)
         self._guard(self._tell_of_killed)
         while not self._stopping:
-            self._wake.wait(self.settings.interval_s)
-            self._wake.clear()
+            self._await_round()
             wanted = self._rounds_wanted
             self._guard(self._round)
-            if self._control is not None:
-                self._guard(self._control.work)
             with self._done:
                 self._rounds_done = max(self._rounds_done, wanted)
                 self._done.notify_all()
+        self._look()
         self._guard(self._round)
         self._guard(self._close)
+
+    def _await_round(self) -> None:
+        """Look once an interval until there is enough to ship, what there is has waited for long, or somebody asks.
+
+        A look costs a hundredth of a round, so that metering an idle program is all but free.
+        """
+        enough = self._recorded_before + min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
+        for _ in range(_LOOKS):
+            is_asked = self._wake.acquire(timeout=self.settings.interval_s)
+            self._look()
+            is_busy = self.engine.recorded() >= enough or self.status.is_watched()
+            if is_asked or is_busy or (self.delivery is not None and self.delivery.is_waiting()):
+                break
+        self._recorded_before = self.engine.recorded()
+
+    def _look(self) -> None:
+        self._guard(self._settle)
+        if self._control is not None:
+            self._guard(self._control.work)
+
+    def _settle(self) -> None:
+        """Have long operations record what they have used so far, and see to libraries loaded without an import."""
+        self.engine.tick += 1
+        if self._intercepts:
+            self.engine.intercept()
+        self.engine.pending()
 
     def _listen(self) -> None:
         directory = control_directory(self.settings.control)
@@ -177,14 +212,11 @@ class Shipper:
             self.delivery.close()
             self.lost.add(self.delivery.lost)
         if self._journal is not None:
-            count_records(self.engine, None)
+            self.engine.count_into(None)
             self._journal.close()
 
     def _round(self) -> None:
         engine = self.engine
-        engine.tick += 1
-        if self._intercepts:
-            engine.intercept()  # what was loaded without an import
         left = engine.pending()
         at_once = _RECORDS_AT_ONCE if self._journal is None else self.settings.batch_events
         while left > 0:

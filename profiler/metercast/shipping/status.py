@@ -7,6 +7,7 @@ import sys
 import time
 
 from metercast.ledger import Ledger
+from metercast.native import is_compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class Status:
         self._ledger: Ledger | None = None
         self._since_s = 0.0
         self._asked_s = 0.0
+
+    def is_watched(self) -> bool:
+        """Whether somebody has asked lately."""
+        return self._ledger is not None and time.monotonic() - self._asked_s <= _WATCHED_S
 
     def add(self, rows: list[Row]) -> None:
         """Add rows on their way to the server."""
@@ -53,7 +58,7 @@ class Status:
             "started_s": self._started_s,
             "now_s": now_s,
             "since_s": since_s,
-            "engine": "compiled" if type(engine).__module__.endswith("_engine") else "python",
+            "engine": "compiled" if is_compiled(engine) else "python",
             "is_on": bool(engine.is_on),
             "detail": "totals" if engine.sums_up else "records",
             "to": shipper.settings.to,

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.schema import ARROW_SCHEMA
+from serving.ingest import arrow_bodies
 from serving.ingest.arrow_size import unpacked_bytes
 from serving.ingest.bodies import ARROW_MEDIA_TYPE, BodyError, Limits, parse
 from tests.features.events import NOW_S, batch, event
@@ -81,3 +82,71 @@ def test_damaged_bodies_are_refused_or_read(changes: list[tuple[int, int]], cut:
         found, _ = parse(bytes(body[: len(body) - cut]), ARROW_MEDIA_TYPE, Limits(), NOW_S)
         found.rows.validate(full=True)
         assert found.rows.schema == ARROW_SCHEMA
+
+
+_texts = st.one_of(
+    st.text(max_size=6), st.sampled_from(["a|b", "", "x\0", "é" * 400, "x" * 512, "x" * 513, "CPU_INSTRUCTION", "WAIT"])
+)
+_whole = st.one_of(st.integers(0, 100), st.integers(-(2**63), 2**63 - 1))
+_stamps = st.integers(int((NOW_S - 36 * 86_400) * 1e9), int((NOW_S + 400) * 1e9))
+_columns = {
+    "timestamp": (_stamps, pa.timestamp("ns", "UTC")),
+    "operation_id": (_texts, pa.string()),
+    "micro_operation_type": (st.one_of(st.just("WAIT"), _texts), pa.string()),
+    "user_id": (_texts, pa.string()),
+    "cpu_cycles": (_whole, pa.int64()),
+    "execution_time_ms": (st.floats(), pa.float64()),
+    "execution_id": (_whole, pa.int64()),
+    "meter": (_texts, pa.string()),
+}
+
+
+@st.composite
+def _tables(draw: st.DrawFn) -> pa.Table:
+    """A few rows of mostly good values, some columns left out, dictionary-encoded or with nulls."""
+    rows, arrays = draw(st.integers(1, 4)), {}
+    for name, (values, kind) in _columns.items():
+        if name in ("cpu_cycles", "execution_time_ms", "meter") and draw(st.booleans()):
+            continue
+        good = ROWS[name].slice(0, rows)
+        given = good.to_pylist() if draw(st.integers(0, 3)) else None
+        if given is None:
+            some = st.one_of(values, st.none()) if draw(st.booleans()) else values
+            given = draw(st.lists(some, min_size=rows, max_size=rows))
+        array = pa.array(given, kind)
+        arrays[name] = array.dictionary_encode() if kind == pa.string() and draw(st.booleans()) else array
+    return pa.table(arrays).replace_schema_metadata({"producer": "p", "epoch": "1", "sequence": "2"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(table=_tables())
+def test_compiled_and_careful_checks_agree(table: pa.Table) -> None:
+    """The compiled check takes a body only where the careful one finds no fault, and gives the same rows."""
+    body = _stream(table)
+    quick = arrow_bodies._quick(body, Limits(), NOW_S)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_bodies, "IS_COMPILED", False)
+        try:
+            careful, rejected = parse(body, ARROW_MEDIA_TYPE, Limits(), NOW_S)
+        except BodyError:
+            assert quick is None
+            return
+    if quick is not None:
+        assert rejected == []
+        quick.rows.validate(full=True)
+        assert quick.rows.equals(careful.rows)
+        assert (quick.producer, quick.epoch, quick.sequence) == ("p", 1, 2)
+
+
+@pytest.mark.skipif(not arrow_bodies.IS_COMPILED, reason="the extension features._columns was not built")
+@pytest.mark.parametrize("encode", [False, True])
+def test_plain_rows_go_the_quick_way(encode: bool) -> None:
+    """Good rows with names outside of ASCII, plain and dictionary-encoded, are not left to the slow way."""
+    table = _encoded("user_id", pa.array(["Zoë", "李", "a"] * 16 + ["b"] * 2))
+    if encode:
+        table = table.set_column(
+            table.schema.get_field_index("user_id"), "user_id", table["user_id"].dictionary_encode()
+        )
+    found = arrow_bodies._quick(_stream(table), Limits(), NOW_S)
+    assert found is not None
+    assert found.rows["user_id"].to_pylist() == ["Zoë", "李", "a"] * 16 + ["b"] * 2
