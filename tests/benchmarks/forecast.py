@@ -3,7 +3,7 @@
 Every model is trained on what lies before a task's first origin, networks with several seeds; times are of this
 machine. What was measured is kept, so a run that was stopped goes on where it stood, and `--task`, `--model` and
 `--seeds` measure a part; what the code of models and training had a hand in is measured anew once that has changed.
-AutoETS and LightGBM run where the extra `challengers` is installed, neuralforecast's LSTM and NHITS where `neural` is.
+AutoETS and LightGBM run where the extra `challengers` is installed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from neural_libraries import MODELS as NEURAL
-from neural_libraries import WHY_NOT, backtest_library
-
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("seasonal-naive", "markov", "lstm", "ensemble")
 LIBRARIES = ("auto-ets", "lightgbm")
-SEEDED = ("lstm", "ensemble", *NEURAL)
+SEEDED = ("lstm", "ensemble")
 TASKS = ("C", "B", "A")
 """The shortest first."""
 
@@ -63,33 +60,25 @@ def _installed() -> list[str]:
             names.append(name)
         else:
             print(f"skipped: {why_unknown(name)}", file=sys.stderr)
-    if WHY_NOT is None:
-        return [*names, *NEURAL]
-    print(f"skipped: {', '.join(NEURAL)}: {WHY_NOT}", file=sys.stderr)
     return names
 
 
 def _measured(data: Path, name: str, seed: int, out: Path, fresh: bool) -> dict[str, float]:
     """Figures and times of a model on a task, as they are kept or else measured now."""
     kept = out / name / "figures.json"
-    code = _code_of(name)
+    code = _code()
     if kept.is_file() and not fresh:
         document = json.loads(kept.read_text())
         if document["code"] == code:
             return dict(document["figures"])
-    if name in NEURAL:
-        train_s, forecast_s = backtest_library(data, name, seed, out)
-    else:
-        train_s, forecast_s = _backtest(data, name, seed, out, fresh)
+    train_s, forecast_s = _backtest(data, name, seed, out, fresh)
     figures = _times(data, train_s, forecast_s) | _scored(data, out / name)
     kept.write_text(json.dumps({"code": code, "figures": figures}))
     return figures
 
 
-def _code_of(name: str) -> str:
-    """A short name of the code that a model's figures come from; libraries' depend on theirs alone."""
-    if name in (*NEURAL, *LIBRARIES):
-        return ""
+def _code() -> str:
+    """A short name of the code that figures come from."""
     files = sorted(path for room in ("models", "training") for path in (ROOT / room).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
