@@ -1,8 +1,8 @@
 """Multi-view detector of one series, value by value: slow baselines, and how rare each distance from them has been.
 
 A one-step forecaster would follow an anomaly; these baselines are slow, so a sustained anomaly stays one for long. Two
-channels look at the distances: one by how rare they have been (`Tail`), one by their own scale. The severity is the
-greater of the two, in bars of `BAR`.
+channels look at the distances: one by how rare they have been (`Tail`), one by their own scale. `severity` makes one
+number of both.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from models.contracts import State
 from models.detectors import views
+from models.detectors.severity import severity
 from models.detectors.slow_mean import SlowMean
 from models.detectors.tail import Tail
 
@@ -46,7 +47,7 @@ class MultiView:
         surprise: float = math.pow(sum(one**views.NORM for one in surprises), 1 / views.NORM)
         distances = self._scaled_distances(value)
         scaled = [distance / self._scale(index, distance) for index, distance in enumerate(distances)]
-        return max(surprise, sum(scaled) / len(scaled)) / views.BAR
+        return float(severity(surprise, sum(scaled) / len(scaled)))
 
     def learn_one(self, value: float, timestamp_s: float) -> None:
         """Take the value into the baselines; missing values are passed over."""

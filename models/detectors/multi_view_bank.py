@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detectors import views
+from models.detectors.severity import is_rarer, severity
 
 Floats = NDArray[np.float64]
 Columns = NDArray[np.intp]
@@ -38,8 +39,9 @@ class MultiViewBank:
     it.
     """
 
-    def __init__(self, series: int = 0) -> None:
-        """Room for so many series that have seen nothing."""
+    def __init__(self, series: int = 0, bars: float = 1.0) -> None:
+        """Room for so many series that have seen nothing; ``bars`` as in `severity`."""
+        self._bars = bars
         self._plain = np.zeros((_PLAIN, series))
         self._records, self._before = (np.full((series, TAILS, RECORDS), -1.0) for _ in range(2))
         self._bound, self._least = (np.full((TAILS, series), -1.0) for _ in range(2))
@@ -109,7 +111,9 @@ class MultiViewBank:
         scaled[:, is_first] = 0.0
         surprises = self._surprises(columns, tail, state)
         scales = np.sqrt(state[views.SQUARES])
-        readings = _readings(surprises, _ratios(scaled, scales, state, level), count >= views.WARM_UP, usual, scales[0])
+        readings = _readings(
+            surprises, _ratios(scaled, scales, state, level), count >= views.WARM_UP, usual, scales[0], self._bars
+        )
         state[views.SEEN] += 1
         self._learn_tails(columns, tail, state)
         most = views.CLIP * scales
@@ -197,12 +201,14 @@ def _ratios(scaled: Floats, scales: Floats, state: Floats, level: Floats) -> Flo
     return ratios
 
 
-def _readings(surprises: Floats, ratios: Floats, is_warm: NDArray[np.bool_], usual: Floats, scale: Floats) -> Readings:
+def _readings(
+    surprises: Floats, ratios: Floats, is_warm: NDArray[np.bool_], usual: Floats, scale: Floats, bars: float
+) -> Readings:
     by_rarity = np.zeros(len(usual))
     some = np.flatnonzero(surprises.any(axis=0))
     by_rarity[some] = (surprises[:, some] ** views.NORM).sum(axis=0) ** (1 / views.NORM)
     by_scale = ratios.mean(axis=0)
-    severity = np.where(is_warm, np.maximum(by_rarity, by_scale), 0.0) / views.BAR
-    view = np.where(by_rarity >= by_scale, surprises.argmax(axis=0), TAILS + ratios.argmax(axis=0))
+    scores = np.where(is_warm, severity(by_rarity, by_scale, bars), 0.0)
+    view = np.where(is_rarer(by_rarity, by_scale), surprises.argmax(axis=0), TAILS + ratios.argmax(axis=0))
     low, high = np.maximum(usual - 3 * scale, 0.0), np.maximum(usual + 3 * scale, 0.0)
-    return Readings(severity, view, low, np.maximum(usual, 0.0), high)
+    return Readings(scores, view, low, np.maximum(usual, 0.0), high)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from models.detectors import views
+from models.detectors.severity import severity
 from models.detectors.tail import Tail
 
 Floats = NDArray[np.float64]
@@ -59,9 +60,9 @@ def _scored(values: Floats, timestamps_s: Floats, row: Floats, band: Floats | No
     row[views.COUNT] += len(values)
     row[views.LEVEL], row[views.MEAN_16], row[views.MEAN_64] = row_level, mean_16[-1], mean_64[-1]
     row[views.ASIDE], row[views.LAST], row[views.GRAIN] = aside[-1], values[-1], row_grain
-    severity: Floats = np.maximum(by_rarity, by_scale) / views.BAR
-    severity[: max(0, views.WARM_UP - int(count))] = 0.0
-    return severity
+    scores: Floats = severity(by_rarity, by_scale)
+    scores[: max(0, views.WARM_UP - int(count))] = 0.0
+    return scores
 
 
 def _means(values: Floats, mean: float, count: float, fading: float) -> Floats:

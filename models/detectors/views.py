@@ -40,9 +40,6 @@ GRAIN_SHARE = 0.5
 NORM = 6
 """The tail views are summed in this norm: about their greatest, somewhat more where they agree."""
 
-BAR = 7.0
-"""Nats of surprise, and mean scales, that make a severity of one: where an alert opens."""
-
 WARM_UP = 20
 BOUND = 1e150
 """Values beyond it count as it, so that no square overflows."""

@@ -7,21 +7,16 @@ neither offsets nor dilution hide anything; of episodes in one line of the tree 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from models.detectors.views import BAR
 from serving.alerts.anomaly import EVERYONE, SPEND, SPEND_A_RUN, WHOLE, Anomaly
 from serving.alerts.gate import Gate
 from serving.alerts.intensity import Price
 
 OPEN_AT, STAY_AT = 1.0, 0.5
 """Severities that open an episode, and that keep one open."""
-
-FULL_RATE_S = 60
-"""Windows shorter than this need more than `OPEN_AT` to open an episode."""
 
 QUIET_WINDOWS = 8
 """So many windows below `STAY_AT` end an episode."""
@@ -62,8 +57,6 @@ class Episodes:
 
     def __init__(self, window_s: int, price: Price | None, gate: Gate, daily_spend: Callable[[str], float]) -> None:
         self._window_ns = window_s * 1_000_000_000
-        # Sixty times as many windows must not mean sixty times as many alarms: so many nats more are asked of each.
-        self._open_at = OPEN_AT + max(0.0, math.log(FULL_RATE_S / window_s)) / BAR
         self._price, self._gate, self._daily_spend = price, gate, daily_spend
         self._open: dict[Key, Anomaly] = {}
 
@@ -101,11 +94,7 @@ class Episodes:
         high = max(above, key=lambda one: one.severity, default=None)
         episode = self._open.get(key)
         if episode is None:
-            if (
-                high is None
-                or high.severity < (self._open_at if key[2] == "surge" else OPEN_AT)
-                or self._is_covered(key)
-            ):
+            if high is None or high.severity < OPEN_AT or self._is_covered(key):
                 return None
             if key[0] == EVERYONE and key[1] != WHOLE and self._owner(key, groups) is not None:
                 return None
@@ -148,7 +137,7 @@ class Episodes:
         worst = max(groups[(greatest, key[1], key[2])], key=lambda one: one.severity)
         if worst.runs >= max(one.runs for one in groups[key]):
             return None  # there is nobody else
-        return greatest if worst.severity >= self._open_at and worst.value > worst.expected[2] else None
+        return greatest if worst.severity >= OPEN_AT and worst.value > worst.expected[2] else None
 
     def _grown(
         self,

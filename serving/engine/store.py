@@ -105,8 +105,16 @@ class EngineStore(Protocol):
         """
         ...
 
-    def write(self, checkpoint: Checkpoint) -> None:
-        """Inside `transaction`: everything of a step; raises FencedError when another worker has taken over."""
+    def prepared(self, checkpoint: Checkpoint) -> Any:
+        """What `write` needs of a step, computed and encoded before the transaction: that keeps all others waiting."""
+        ...
+
+    def write(self, step: Any) -> None:
+        """Inside `transaction`: what was `prepared`; raises FencedError when another worker has taken over."""
+        ...
+
+    def tidy(self, step: Any) -> None:
+        """After a step was committed: put what has gathered in order, in short transactions of their own."""
         ...
 
     def close(self) -> None:

@@ -158,10 +158,11 @@ class EngineWorker:
             return 0
         try:
             shown = self._show(following, outputs)  # computed before the transaction, which keeps ingest waiting
+            prepared = self._store.prepared(outputs.checkpoint)
             with self._store.transaction() as connection:
                 if self._store.last_erasure() != self._erasure:
                     raise ErasedError("data were erased during this step; it is done again")
-                self._store.write(outputs.checkpoint)
+                self._store.write(prepared)
                 for hook in shown:
                     hook.write(connection)
         except BaseException:
@@ -170,6 +171,7 @@ class EngineWorker:
                 hook.rolled_back()
             raise
         self._state = following
+        self._store.tidy(prepared)
         for start_ns in np.unique(outputs.revised[self.windows_s[0]].starts_ns).tolist():
             self._revisions.append((self._revisions[-1][0] + 1 if self._revisions else 1, start_ns))
         return outputs.events

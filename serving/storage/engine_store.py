@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from features.database import Connection, Location, connect, is_server
 from features.stored_windows import create, next_number
@@ -12,6 +13,7 @@ from features.windows import KEYS
 from serving.engine.store import Checkpoint, FencedError, Kept, NewSeries
 from serving.storage import window_table
 from serving.storage.erasure import ERASURES, last_erasure
+from serving.storage.gathered import Gathered
 
 ENGINE_LOCK = 0x6D657465_03
 """PostgreSQL's advisory lock of the one worker that runs."""
@@ -23,6 +25,15 @@ _TABLES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A step's checkpoint with its windows encoded: open ones (length, rows, whether they replace all), and chunks."""
+
+    checkpoint: Checkpoint
+    opened: Sequence[tuple[int, bytes | None, bool]]
+    chunks: Sequence[window_table.Chunk]
+
+
 class DatabaseEngineStore:
     """See `serving.engine.store.EngineStore`."""
 
@@ -31,6 +42,7 @@ class DatabaseEngineStore:
         self._connection = connect(location)
         self.is_shared = is_server(location)
         self._epoch = 0
+        self._gathered: Gathered | None = None
         create(self._connection)
         for table in _TABLES:
             self._connection.execute(table)
@@ -43,6 +55,7 @@ class DatabaseEngineStore:
 
     def take_over(self) -> None:
         """Take a new fencing epoch: from here on, whoever had taken over before fails to write."""
+        self._gathered = None
         with self.transaction() as connection:
             row = connection.execute("SELECT epoch FROM engine").fetchone()
             self._epoch = (row[0] if row else 0) + 1
@@ -76,6 +89,20 @@ class DatabaseEngineStore:
         """The connection for hooks to read by before `transaction`; it holds up nobody."""
         return self._connection
 
+    def prepared(self, checkpoint: Checkpoint) -> Prepared:
+        """What `write` is to write of a step, computed and encoded before its transaction."""
+        opened = [
+            (write.window_s, write.opened.encode() if len(write.opened) else None, write.replaces_open)
+            for write in checkpoint.windows
+        ]
+        chunks = [
+            window_table.chunk(write.window_s, shard, rows)
+            for write in checkpoint.windows
+            for shard, rows in write.closed.items()
+            if len(rows)
+        ]
+        return Prepared(checkpoint, opened, chunks)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction, committed durably at its end or undone by an exception; gives the connection for hooks."""
@@ -87,22 +114,40 @@ class DatabaseEngineStore:
             self._connection.execute("ROLLBACK")
             raise
 
-    def write(self, checkpoint: Checkpoint) -> None:
+    def write(self, step: Prepared) -> None:
         """Inside `transaction`: everything of a step; raises FencedError when another worker has taken over."""
-        connection = self._connection
+        connection, checkpoint = self._connection, step.checkpoint
         update = "UPDATE engine SET state = ? WHERE id = 1 AND epoch = ?"
         if connection.execute(update, (checkpoint.document, self._epoch)).rowcount != 1:
-            raise FencedError("another engine has taken over this data directory; stop one of the two servers")
+            raise _fenced()
         window_table.add_series(connection, ((one.number, one.shard, *one.key) for one in checkpoint.new_series))
-        for write in checkpoint.windows:
-            window_table.keep_open(connection, write.window_s, write.opened, write.replaces_open)
-            for shard, rows in write.closed.items():
-                window_table.keep_closed(connection, write.window_s, shard, rows)
+        for window_s, body, replaces in step.opened:
+            window_table.keep_open(connection, window_s, body, replaces)
+        window_table.keep_chunks(connection, step.chunks)
         connection.executemany(
             "INSERT INTO baselines VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET body = excluded.body",
             checkpoint.baselines.items(),
         )
 
+    def tidy(self, step: Prepared) -> None:
+        """After a step was committed: merge what has gathered, in transactions of their own."""
+        if self._gathered is None:
+            self._gathered = Gathered(self._connection)
+        else:
+            self._gathered.add((chunk[0], chunk[1], chunk[5]) for chunk in step.chunks)
+        self._gathered.merge(self._connection, self._own_transaction)
+
+    @contextmanager
+    def _own_transaction(self) -> Iterator[Connection]:
+        with self.transaction() as connection:
+            if connection.execute("SELECT epoch FROM engine").fetchone()[0] != self._epoch:
+                raise _fenced()
+            yield connection
+
     def close(self) -> None:
         """Release the database, and the right to lead."""
         self._connection.close()
+
+
+def _fenced() -> FencedError:
+    return FencedError("another engine has taken over this data directory; stop one of the two servers")

@@ -10,14 +10,14 @@ import polars as pl
 
 from features.database import Connection
 from features.stored_windows import ROLLUP_S, SUMMED, next_number
-from features.window_rows import WindowRows, merged
+from features.window_rows import WindowRows
 from features.windows import KEYS
 
 SHARDS = 16
 """Users are spread over so many shards; a database keeps the number it was made with in its rows."""
 
-_GATHERED_CHUNKS, _GATHERED_WINDOWS = 24, 50_000
-"""What gathers in a shard before it is merged, or rolled up: the fewer times, the fewer pages of hours are touched."""
+Chunk = tuple[int, int, int, int, int, int, bytes]
+"""(window length in seconds, shard, whether merged, first and last start, number of windows, encoded rows)."""
 
 _MARK = ", ".join("?" for _ in range(3 + len(SUMMED)))
 _ADD = f"""
@@ -45,31 +45,27 @@ def add_series(connection: Connection, rows: Iterable[tuple[int, int, str, str, 
     )
 
 
-def keep_open(connection: Connection, window_s: int, rows: WindowRows, replaces: bool) -> None:
-    """Add to the open windows of one length, or replace them, inside the caller's transaction."""
+def keep_open(connection: Connection, window_s: int, body: bytes | None, replaces: bool) -> None:
+    """Add encoded rows to the open windows of one length, or replace them, inside the caller's transaction."""
     if replaces:
         connection.execute("DELETE FROM open_windows WHERE window_s = ?", (window_s,))
-    if len(rows):
-        connection.execute("INSERT INTO open_windows (window_s, body) VALUES (?, ?)", (window_s, rows.encode()))
+    if body is not None:
+        connection.execute("INSERT INTO open_windows (window_s, body) VALUES (?, ?)", (window_s, body))
 
 
-def keep_closed(connection: Connection, window_s: int, shard: int, rows: WindowRows) -> None:
-    """Add to the closed windows of a shard, inside the caller's transaction; merges or rolls up what has gathered."""
-    if not len(rows):
-        return
-    _insert(connection, window_s, shard, rows, is_merged=False)
-    mine = "window_s = ? AND shard = ? AND is_merged = 0"
-    gathered = f"SELECT count(*), coalesce(sum(windows), 0) FROM window_chunks WHERE {mine}"  # noqa: S608
-    chunks, windows = connection.execute(gathered, (window_s, shard)).fetchone()
-    if chunks < _GATHERED_CHUNKS and windows < _GATHERED_WINDOWS:
-        return
-    bodies = connection.execute(f"SELECT body FROM window_chunks WHERE {mine}", (window_s, shard)).fetchall()  # noqa: S608
-    total = merged([WindowRows.decode(body) for (body,) in bodies], window_s * 1_000_000_000)
-    connection.execute(f"DELETE FROM window_chunks WHERE {mine}", (window_s, shard))  # noqa: S608
-    if window_s >= ROLLUP_S:
-        roll_up(connection, window_s, total)
-    else:
-        _insert(connection, window_s, shard, total, is_merged=True)
+def chunk(window_s: int, shard: int, rows: WindowRows, is_merged: bool = False) -> Chunk:
+    """Closed windows of a shard as a row of the table of chunks."""
+    first_ns, last_ns = int(rows.starts_ns.min()), int(rows.starts_ns.max())
+    return window_s, shard, int(is_merged), first_ns, last_ns, len(rows), rows.encode()
+
+
+def keep_chunks(connection: Connection, chunks: Iterable[Chunk]) -> None:
+    """Add to the closed windows, inside the caller's transaction."""
+    connection.executemany(
+        "INSERT INTO window_chunks (window_s, shard, is_merged, first_ns, last_ns, windows, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        chunks,
+    )
 
 
 def roll_up(connection: Connection, window_s: int, rows: WindowRows) -> None:
@@ -78,22 +74,6 @@ def roll_up(connection: Connection, window_s: int, rows: WindowRows) -> None:
     columns = [rows.starts_ns, rows.series, *rows.counts, *rows.amounts]
     lists = [column[order].tolist() for column in columns]
     connection.executemany(_ADD, zip([window_s] * len(rows), *lists, strict=True))
-
-
-def _insert(connection: Connection, window_s: int, shard: int, rows: WindowRows, is_merged: bool) -> None:
-    connection.execute(
-        "INSERT INTO window_chunks (window_s, shard, is_merged, first_ns, last_ns, windows, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            window_s,
-            shard,
-            int(is_merged),
-            int(rows.starts_ns.min()),
-            int(rows.starts_ns.max()),
-            len(rows),
-            rows.encode(),
-        ),
-    )
 
 
 def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
@@ -109,7 +89,7 @@ def add(connection: Connection, window_s: int, sums: pl.DataFrame) -> None:
         return
     shards = sums["user_id"].map_elements(shard_of, pl.Int64).to_numpy()
     for shard in np.unique(shards).tolist():
-        keep_closed(connection, window_s, shard, rows.take(shards == shard))
+        keep_chunks(connection, [chunk(window_s, shard, rows.take(shards == shard))])
 
 
 def _numbers(connection: Connection) -> pl.DataFrame:

@@ -38,3 +38,9 @@ def test_the_quiet_period_is_in_time_not_in_rows() -> None:
 def test_rows_below_the_bar_do_not_silence_one_above_it() -> None:
     """A small surprise before a great one leaves the great one its alert."""
     assert alerts([0.8, 1.1])[1] == 1.1
+
+
+def test_an_alert_in_doubt_is_told_again_once_it_is_confirmed() -> None:
+    """A spike that only the scale finds opens; rarity within the quiet period is news, and then needs three times."""
+    assert alerts([1.03, 1.04, 1.2, 1.3]) == [1.03, 0, 1.2, 0]
+    assert alerts([1.08, 1.3]) == [1.08, 0]
