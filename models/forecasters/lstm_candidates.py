@@ -7,6 +7,7 @@ follow the series' own scale, so none depends on its size.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.forecasters.kernels import LENGTHS, LONGEST, STARTS, posterior
@@ -59,9 +60,11 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
 
 def _expected(past: Array, mean: Array, season: int, horizon: int) -> list[Array]:
     """Forecasts (batch, horizon) of Gaussian processes around the mean (batch, 1)."""
-    around = np.where(np.isfinite(past), past - mean, 0.0).astype(np.float32)
-    maps = [posterior((shares, LENGTHS), season, past.shape[1], horizon).mean.numpy() for shares in KERNELS]
-    return [mean + around @ one.T for one in maps]
+    around = torch.as_tensor(np.where(np.isfinite(past), past - mean, 0.0), dtype=torch.float32)
+    # One product, of torch: NumPy's threads would wait for each other over so small ones.
+    maps = torch.cat([posterior((shares, LENGTHS), season, past.shape[1], horizon).mean for shares in KERNELS])
+    found = (around @ maps.T).numpy().reshape(len(past), len(KERNELS), horizon)
+    return [mean + found[:, place] for place in range(len(KERNELS))]
 
 
 def _mean(values: Array) -> Array:

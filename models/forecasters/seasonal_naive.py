@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence
+from models.dependence import Dependence, total_quantiles
 from models.panel import Panel
 from models.paths import sample_paths
-from models.quantiles import empirical, tidy
-
-PATHS = 400
+from models.quantiles import tidy
 
 
 class SeasonalNaive:
@@ -26,10 +24,9 @@ class SeasonalNaive:
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
-        """Quantiles of the next windows; totals from sample paths."""
+        """Quantiles of the next windows and of their sum."""
         steps = self._steps(panel, horizon)
-        totals = empirical(self.paths(panel, horizon, PATHS, seed=0).sum(axis=2))
-        return Forecast(LEVELS, steps, tidy(totals))
+        return Forecast(LEVELS, steps, tidy(total_quantiles(steps, Dependence())))
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
         """Quantiles of the next windows alone."""

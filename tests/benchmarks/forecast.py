@@ -1,45 +1,47 @@
 """Backtests on the tasks beside the project, scored by the scorer beside them: this project's models and libraries'.
 
 Every model is trained on what lies before a task's first origin, networks with several seeds; times are of this
-machine. AutoETS and LightGBM run where the extra `challengers` is installed.
+machine. What was measured is kept, so a run that was stopped goes on where it stood, and `--task`, `--model` and
+`--seeds` measure a part; what the code of models and training had a hand in is measured anew once that has changed.
+AutoETS and LightGBM run where the extra `challengers` is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("seasonal-naive", "markov", "gaussian-process", "lstm", "ensemble")
 LIBRARIES = ("auto-ets", "lightgbm")
 SEEDED = ("lstm", "ensemble")
+TASKS = ("C", "B", "A")
+"""The shortest first."""
 
 
 def main() -> int:
     """Print one JSON object a line, and the mean over seeds; 0 where there is nothing to score."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help="repeatable (default: all, and libraries' where installed)")
-    parser.add_argument("--task", action="append", help="A, B or C; repeatable (default: all)")
+    parser.add_argument("--task", action="append", help=f"one of {', '.join(TASKS)}; repeatable (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every network (default: 3)")
+    parser.add_argument("--out", type=Path, default=ROOT / "metercast-data" / "bench-forecast", help="what is kept")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is kept")
     args = parser.parse_args()
     bench = Path(os.environ.get("METERCAST_BENCH", ROOT.parent / "shared" / "bench")) / "forecast"
     if not bench.is_dir():
         print(f"skipped: no data in {bench}; set METERCAST_BENCH")
         return 0
-    from models.forecasters.registry import FORECASTERS
-
-    models = args.model or [*MODELS, *(name for name in LIBRARIES if name in FORECASTERS)]
-    for task in args.task or ["A", "B", "C"]:
+    for task in args.task or TASKS:
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in range(args.seeds):
-            ours = [name for name in models if seed == 0 or name in SEEDED]
-            for name, row in _backtests(bench, task, ours, seed):
+            for name in [name for name in args.model or _installed() if seed == 0 or name in SEEDED]:
+                row = _measured(bench / f"{task}.parquet", name, seed, args.out / task / str(seed), args.fresh)
                 rows.setdefault(name, []).append(row)
                 print(json.dumps({"task": task, "model": name, "seed": seed, **row}), flush=True)
         for name, each in rows.items():
@@ -48,16 +50,46 @@ def main() -> int:
     return 0
 
 
-def _backtests(bench: Path, task: str, names: list[str], seed: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Models of the registry by `metercast backtest`; networks that several share are trained once."""
-    data = bench / f"{task}.parquet"
-    with tempfile.TemporaryDirectory() as out:
-        asked = [word for name in names for word in ("--model", name)]
-        command = [sys.executable, "-m", "metercast.command", "backtest", "--task", str(data), *asked]
-        command += ["--seed", str(seed), "--workers", "1", "--out", out, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        for row in json.loads(done.stdout)["models"]:
-            yield row["model"], _times(data, row["train_s"], row["forecast_s"]) | _scored(data, Path(out), row["model"])
+def _installed() -> list[str]:
+    """This project's models and those of the libraries that are there; says on the error stream why others are not."""
+    from models.forecasters.registry import FORECASTERS, why_unknown
+
+    names = list(MODELS)
+    for name in LIBRARIES:
+        if name in FORECASTERS:
+            names.append(name)
+        else:
+            print(f"skipped: {why_unknown(name)}", file=sys.stderr)
+    return names
+
+
+def _measured(data: Path, name: str, seed: int, out: Path, fresh: bool) -> dict[str, float]:
+    """Figures and times of a model on a task, as they are kept or else measured now."""
+    kept = out / name / "figures.json"
+    code = _code()
+    if kept.is_file() and not fresh:
+        document = json.loads(kept.read_text())
+        if document["code"] == code:
+            return dict(document["figures"])
+    train_s, forecast_s = _backtest(data, name, seed, out, fresh)
+    figures = _times(data, train_s, forecast_s) | _scored(data, out / name)
+    kept.write_text(json.dumps({"code": code, "figures": figures}))
+    return figures
+
+
+def _code() -> str:
+    """A short name of the code that figures come from."""
+    files = sorted(path for room in ("models", "training") for path in (ROOT / room).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def _backtest(data: Path, name: str, seed: int, out: Path, fresh: bool) -> tuple[float, float]:
+    """A model of the registry by `metercast backtest`, which goes on where an earlier run of it was stopped."""
+    command = [sys.executable, "-m", "metercast.command", "backtest", "--task", str(data), "--model", name]
+    command += ["--seed", str(seed), "--workers", "1", "--out", str(out), "--json", *(["--fresh"] if fresh else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    row = json.loads(done.stdout)["models"][0]
+    return row["train_s"], row["forecast_s"]
 
 
 def _times(data: Path, train_s: float, forecast_s: float) -> dict[str, float]:
@@ -66,12 +98,12 @@ def _times(data: Path, train_s: float, forecast_s: float) -> dict[str, float]:
 
     series = pl.scan_parquet(data).select(pl.col("series").n_unique()).collect().item()
     origins = len(json.loads(data.with_suffix(".json").read_text())["origins"])
-    return {"train_s": train_s, "forecast_s_per_1000_series": round(1_000 * forecast_s / series / origins, 2)}
+    return {"train_s": round(train_s, 1), "forecast_s_per_1000_series": round(1_000 * forecast_s / series / origins, 2)}
 
 
-def _scored(data: Path, out: Path, model: str) -> dict[str, float]:
+def _scored(data: Path, out: Path) -> dict[str, float]:
     """What the scorer beside the data says of a model's files."""
-    files = [str(out / model / name) for name in ("forecasts.parquet", "totals.parquet")]
+    files = [str(out / name) for name in ("forecasts.parquet", "totals.parquet")]
     score = [sys.executable, str(data.with_name("score.py")), str(data), *files]
     figures: dict[str, float] = json.loads(subprocess.run(score, capture_output=True, text=True, check=True).stdout)
     return figures
