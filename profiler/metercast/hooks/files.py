@@ -51,31 +51,14 @@ def install(io: Any, engine: Engine) -> None:
 
 
 def _counting_file(io: ModuleType, engine: Engine) -> type:
-    active, after = engine.current.get, engine.after_call
+    active, count = engine.current.get, _counter(engine)
     base: Any = io.FileIO
-    readinto, read, readall, write = base.readinto, base.read, base.readall, base.write
-
-    def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
-        kind = raw._metercast_kind
-        if kind is None:
-            kind = raw._metercast_kind = kind_of(raw.fileno())
-        if kind is _DISK:
-            after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
-        else:
-            after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
+    read, write = base.read, base.write
 
     class FileIO(base):  # type: ignore[misc]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
 
         _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
-
-        def readinto(self, buffer: Any) -> Any:
-            if active() is None:
-                return readinto(self, buffer)
-            started_ns = _clock()
-            size = readinto(self, buffer)
-            count(self, False, started_ns, size or 0)
-            return size
 
         def read(self, size: Any = -1) -> Any:
             if size is None or size < 0:
@@ -87,14 +70,6 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
             count(self, False, started_ns, len(data or b""))
             return data
 
-        def readall(self) -> Any:
-            if active() is None:
-                return readall(self)
-            started_ns = _clock()
-            data = readall(self)
-            count(self, False, started_ns, len(data or b""))
-            return data
-
         def write(self, data: Any) -> Any:
             if active() is None:
                 return write(self, data)
@@ -103,8 +78,43 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
             count(self, True, started_ns, size or 0)
             return size
 
+    members: Any = FileIO
+    members.readinto = _reading(base.readinto, engine, lambda size: size or 0)
+    members.readall = _reading(base.readall, engine, lambda data: len(data or b""))
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
     return FileIO
+
+
+def _counter(engine: Engine) -> Callable[[Any, bool, int, int], None]:
+    """What counts bytes that have crossed between a raw file and the kernel."""
+    after = engine.after_call
+
+    def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
+        kind = raw._metercast_kind
+        if kind is None:
+            kind = raw._metercast_kind = kind_of(raw.fileno())
+        if kind is _DISK:
+            after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
+        else:
+            after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
+
+    return count
+
+
+def _reading(original: Callable[..., Any], engine: Engine, size_of: Callable[[Any], int]) -> Callable[..., Any]:
+    """A method of raw files that reads, counting."""
+    active, count = engine.current.get, _counter(engine)
+
+    def call(self: Any, *args: Any) -> Any:
+        if active() is None:
+            return original(self, *args)
+        started_ns = _clock()
+        result = original(self, *args)
+        count(self, False, started_ns, size_of(result))
+        return result
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
 
 
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,11 +10,9 @@ from metercast.ledger import Ledger
 from metercast.pseudonym import Pseudonyms, newest_key
 from metercast.shipping.batch import Converter, wire_name
 from metercast.shipping.control import Control, control_directory
-from metercast.shipping.delivery import ServerDelivery
-from metercast.shipping.directory import DirectoryDelivery
+from metercast.shipping.destination import delivery_of
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
-from metercast.shipping.producer import Producer
 from metercast.shipping.reconciling import Reconciliation
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
@@ -55,7 +53,7 @@ class Shipper:
         self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
-        self.delivery = _delivery(self.settings)
+        self.delivery = delivery_of(self.settings)
         if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
         self.events = 0
@@ -298,11 +296,3 @@ class Shipper:
             part()
         except Exception as error:
             self.problem = f"{type(error).__name__}: {error}"
-
-
-def _delivery(settings: Settings) -> ServerDelivery | DirectoryDelivery | None:
-    if not settings.to:
-        return None
-    if "://" in settings.to:
-        return ServerDelivery(settings, Producer())
-    return DirectoryDelivery(settings.to, Producer())
