@@ -51,64 +51,42 @@ def install(io: Any, engine: Engine) -> None:
 
 
 def _counting_file(io: ModuleType, engine: Engine) -> type:
-    """The raw file of the standard library, counting bytes as they cross to the kernel."""
     active, count = engine.current.get, _counter(engine)
     base: Any = io.FileIO
-    write_plain = base.write
+    read, write = base.read, base.write
 
     class FileIO(base):  # type: ignore[misc]
-        __doc__ = base.__doc__
+        """The raw file of the standard library, counting bytes as they cross to the kernel."""
+
         _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
-        readinto, read, readall = _reading(base, engine)
+
+        def read(self, size: Any = -1) -> Any:
+            if size is None or size < 0:
+                return self.readall()
+            if active() is None:
+                return read(self, size)
+            started_ns = _clock()
+            data = read(self, size)
+            count(self, False, started_ns, len(data or b""))
+            return data
 
         def write(self, data: Any) -> Any:
             if active() is None:
-                return write_plain(self, data)
+                return write(self, data)
             started_ns = _clock()
-            size = write_plain(self, data)
+            size = write(self, data)
             count(self, True, started_ns, size or 0)
             return size
 
+    members: Any = FileIO
+    members.readinto = _reading(base.readinto, engine, lambda size: size or 0)
+    members.readall = _reading(base.readall, engine, lambda data: len(data or b""))
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
     return FileIO
 
 
-def _reading(base: Any, engine: Engine) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """`readinto`, `read` and `readall` of a raw file that count."""
-    active, count = engine.current.get, _counter(engine)
-    readinto_plain, read_plain, readall_plain = base.readinto, base.read, base.readall
-
-    def readinto(self: Any, buffer: Any) -> Any:
-        if active() is None:
-            return readinto_plain(self, buffer)
-        started_ns = _clock()
-        size = readinto_plain(self, buffer)
-        count(self, False, started_ns, size or 0)
-        return size
-
-    def read(self: Any, size: Any = -1) -> Any:
-        if size is None or size < 0:
-            return self.readall()
-        if active() is None:
-            return read_plain(self, size)
-        started_ns = _clock()
-        data = read_plain(self, size)
-        count(self, False, started_ns, len(data or b""))
-        return data
-
-    def readall(self: Any) -> Any:
-        if active() is None:
-            return readall_plain(self)
-        started_ns = _clock()
-        data = readall_plain(self)
-        count(self, False, started_ns, len(data or b""))
-        return data
-
-    return readinto, read, readall
-
-
 def _counter(engine: Engine) -> Callable[[Any, bool, int, int], None]:
-    """What charges bytes that crossed at a raw file, asking at the first ones what kind of file it is."""
+    """What counts bytes that have crossed between a raw file and the kernel."""
     after = engine.after_call
 
     def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
@@ -121,6 +99,22 @@ def _counter(engine: Engine) -> Callable[[Any, bool, int, int], None]:
             after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
 
     return count
+
+
+def _reading(original: Callable[..., Any], engine: Engine, size_of: Callable[[Any], int]) -> Callable[..., Any]:
+    """A method of raw files that reads, counting."""
+    active, count = engine.current.get, _counter(engine)
+
+    def call(self: Any, *args: Any) -> Any:
+        if active() is None:
+            return original(self, *args)
+        started_ns = _clock()
+        result = original(self, *args)
+        count(self, False, started_ns, size_of(result))
+        return result
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
 
 
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Where what was metered goes, by the setting ``to``: a server's address, a directory, or nowhere."""
+"""Chooses how batches leave the process, by where they are to go."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from metercast.settings import Settings
 
 
-def delivery_to(settings: Settings) -> ServerDelivery | DirectoryDelivery | None:
-    """What delivers to the place of the settings, as a new producer; None without a place."""
+def delivery_of(settings: Settings) -> ServerDelivery | DirectoryDelivery | None:
+    """To a server by its URL, else to a directory; None where nothing is shipped."""
     if not settings.to:
         return None
     if "://" in settings.to:

@@ -10,7 +10,7 @@ from metercast.ledger import Ledger
 from metercast.pseudonym import Pseudonyms, newest_key
 from metercast.shipping.batch import Converter, wire_name
 from metercast.shipping.control import Control, control_directory
-from metercast.shipping.destination import delivery_to
+from metercast.shipping.destination import delivery_of
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.reconciling import Reconciliation
@@ -53,7 +53,7 @@ class Shipper:
         self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
-        self.delivery = delivery_to(self.settings)
+        self.delivery = delivery_of(self.settings)
         if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
         self.events = 0
