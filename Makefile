@@ -25,11 +25,16 @@ demo: $(SETUP) ## run the main job: profile a real service, train, detect, price
 test: $(SETUP) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-lint: $(SETUP) ## check style, types and the directions of imports
+lint: $(SETUP) ## check style, types, the directions of imports, and security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --severity-level medium -r features models training serving profiler/metercast
+
+audit: $(SETUP) ## known vulnerabilities of what is installed; asks PyPI
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 format: $(SETUP) ## put the code into its one style
 	$(BIN)/ruff check --fix .

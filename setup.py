@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 COLUMNS = ("module", "arrow", "json_events", "check_rows", "narrow")
-KERNELS = ("module", "chains", "distributions", "paths", "smoothing", "weighted")
+KERNELS = ("module", "chains", "distributions", "paths", "weighted")
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
 

@@ -38,22 +38,6 @@ def point_quantiles(
     /,
 ) -> None: ...
 def tidy(quantiles: Any, rows: int, size: int, /) -> None: ...
-def smoothed(
-    roots: Any,
-    level_shares: Any,
-    phase_shares: Any,
-    origins: Any,
-    ahead: Any,
-    misses: Any,
-    sizes: Any,
-    weekly: float,
-    series: int,
-    width: int,
-    season: int,
-    week: int,
-    horizon: int,
-    /,
-) -> None: ...
 def chains(
     last: Any,
     seasonal: Any,

@@ -16,7 +16,7 @@ import numpy as np
 from models.contracts import Forecaster, State
 from models.forecasters.registry import FORECASTERS
 
-FORMAT = 2
+FORMAT = 3
 _MANIFEST, _ARRAYS = "bundle.json", "arrays.npz"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from models.panel import Panel
 from serving.accuracy_store import AccuracyStore, Measured
 from serving.champion import ChampionWatch
 from serving.estimating.forecasting import NANOSECONDS, TooLittleHistoryError, usage_panel
+from serving.recurring import Recurring
 from serving.storage.history import History
 
 SLOWEST_S = 60.0
@@ -26,30 +25,21 @@ SHOWN = 50
 """Series listed, those forecast worst."""
 
 RETRAIN = "metercast train configs/train/hourly.yaml --if-drifted --promote --data {data}"
-_logger = logging.getLogger(__name__)
 
 
-class DriftWatch:
+class DriftWatch(Recurring):
     """Measures the champion once a season of its windows, in a thread of its own; `report` says how it stands."""
 
     def __init__(
         self, champion: ChampionWatch, history: History, closed_until_ns: Callable[[int], int], store: AccuracyStore
     ) -> None:
         """``closed_until_ns`` tells the end of the last closed window of a length in seconds, 0 before the first."""
+        super().__init__("metercast-drift", 0.0, "the champion's accuracy could not be measured")
         self._champion, self._history, self._closed_until_ns, self._store = champion, history, closed_until_ns, store
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread = threading.Thread(target=self._run, name="metercast-drift", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the measurement at hand and stop."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+    def tick(self, now_ns: int) -> int:  # noqa: ARG002 -- windows, not the clock, tell what there is to measure
+        """See `check`."""
+        return self.check()
 
     def check(self) -> int:
         """Measure the champion from every origin that has ended since the last check; returns how many those were."""
@@ -109,14 +99,8 @@ class DriftWatch:
         needed = ("version", "window_s", "season", "horizon", "trained_until")
         return found if found is not None and all(found[1].get(name) is not None for name in needed) else None
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._pause_s()):
-            try:
-                self.check()
-            except Exception:  # whatever went wrong with one measurement must not end the watch, nor the server
-                _logger.exception("the champion's accuracy could not be measured; it will be tried again")
-
-    def _pause_s(self) -> float:
+    def pause_s(self) -> float:
+        """A quarter of what the champion looks ahead, between a second and `SLOWEST_S`."""
         watched = self._watched()
         if watched is None:
             return SLOWEST_S / 6

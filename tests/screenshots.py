@@ -26,6 +26,7 @@ WIDE, NARROW = {"width": 1100, "height": 760}, {"width": 390, "height": 800}
 @contextmanager
 def demo(seconds: float) -> Iterator[str]:
     """A demo on a terminal of its own, up to where it prints its addresses; ends it as Ctrl-C does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it, as its children
     ours, theirs = pty.openpty()
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, "-m", "metercast.command", "demo", "--data", data, "--seconds", str(seconds)]

@@ -40,6 +40,7 @@ class LstmConfiguration(_Strict):
     context_seasons: int = Field(7, ge=1)
     batch_size: int = Field(256, ge=1)
     steps: int = Field(600, ge=1)
+    passes: float = Field(2.0, gt=0, description="examples at most for every window of the panel")
     learning_rate: float = Field(3e-3, gt=0, lt=1)
     seed: int = 0
 

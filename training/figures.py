@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.contracts import LEVELS
+from models.labels import labels_of
+from models.panel import Panel
 from training.backtest import Backtest
 
 ROWS = 4
@@ -24,10 +26,11 @@ class Picture(Figure):
         return target.getvalue()
 
 
-def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -> Picture:
+def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1, named: bool = True) -> Picture:
     """Forecast fans from one origin, over what then happened, of ``series`` or else of the busiest.
 
-    Raises ValueError for a series that is not in the panel.
+    Without ``named`` the titles tell rank and kind of the series and nobody's name. Raises ValueError for a series that
+    is not in the panel.
     """
     panel, cut, forecast = tested.panel, tested.cuts[origin], tested.forecasts[origin]
     horizon = tested.horizon
@@ -42,7 +45,7 @@ def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1) -
         for low in range(len(LEVELS) // 2):
             axes.fill_between(ahead, steps[:, low], steps[:, -1 - low], color="tab:blue", alpha=0.15, linewidth=0)
         axes.plot(ahead, steps[:, LEVELS.index(0.5)], color="tab:blue", linewidth=1, label="P50, bands P10 to P90")
-        axes.set_title(panel.series[row], fontsize=8)
+        axes.set_title(panel.series[row] if named else _nameless(panel, row, place), fontsize=8)
         axes.tick_params(labelsize=7)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
@@ -102,6 +105,11 @@ def search_figure(values: Sequence[float], metric: str) -> Picture:
     axes.set(xlabel="completed trial", ylabel=metric)
     axes.legend(fontsize=8)
     return figure
+
+
+def _nameless(panel: Panel, row: int, place: int) -> str:
+    """What a series is without whose it is, as a picture outlives the erasure of a person."""
+    return ", ".join((f"series {place + 1}", *(label for label in labels_of(panel, row) if label)))
 
 
 def _busiest(tested: Backtest, cut: int) -> list[int]:

@@ -25,7 +25,7 @@ def log_backtest(tracking: Tracking, run_id: str, tested: Backtest) -> None:
         for one in ahead[:: max(1, len(ahead) // CURVE_POINTS)]
     ]
     tracking.log_curves(run_id, curves)
-    tracking.log_figure(run_id, fan_figure(tested), "fan.png")
+    tracking.log_figure(run_id, fan_figure(tested, named=False), "fan.png")
     tracking.log_figure(run_id, calibration_figure(tested), "calibration.png")
     tracking.log_figure(run_id, horizon_figure(tested), "horizon.png")
 

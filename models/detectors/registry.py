@@ -16,4 +16,7 @@ DETECTORS: dict[str, type[Detector]] = {
     "half-space-trees": HalfSpaceTrees,
     "gaussian": Gaussian,
 }
-"""Name -> class; to add a detector, write its file and add its line."""
+"""Name -> class; to add a detector, write its file and add its line.
+
+The first two also have a path over many series at once (`multi_view_bank`, `slow_drift_bank`); River's have none.
+"""

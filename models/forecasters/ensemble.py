@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from models.calibration import stretched, width_factor
 from models.contracts import LEVELS, Forecast, Forecaster, State
 from models.dependence import Dependence, estimate, scores, total_quantiles
+from models.forecasters.gaussian_process import GaussianProcess
 from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.forecasters.smoothing import Smoothing
 from models.mixing import heaviest, hedge, losses, mixture
 from models.panel import Panel
 from models.paths import sample_paths
@@ -57,7 +57,7 @@ class Widths:
 
 
 class Ensemble:
-    """Seasonal naive, Markov, NPTS, smoothing and LSTM together; see the module's docstring."""
+    """Seasonal naive, Markov, NPTS, Gaussian process and LSTM together; see the module's docstring."""
 
     name: ClassVar[str] = "ensemble"
 
@@ -69,7 +69,7 @@ class Ensemble:
             "npts-week": Npts(NptsConfig(power=1.0, same_weekday=10.0)),
             "npts-wide": Npts(NptsConfig(width=4 / 24)),
             "npts-recent": Npts(NptsConfig(power=2.5, width=1.0)),
-            "smoothing": Smoothing(),
+            "gaussian-process": GaussianProcess(),
             "lstm": Lstm(config, trainer),
         }
         self._dependence = Dependence()

@@ -29,6 +29,9 @@ ORIGINS = 4
 UNSEEN = 2
 """So many seasons at the end are not learnt from, or a sixth of a panel that is short."""
 
+SHORTEST = 100
+"""So many steps are trained however small a panel is."""
+
 ROWS = 128
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
@@ -38,13 +41,18 @@ Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
 
 @dataclass(frozen=True, slots=True)
 class LstmConfig:
-    """Sizes and training of the LSTM; ``context_seasons`` bounds the context, which history may shorten."""
+    """Sizes and training of the LSTM; ``context_seasons`` bounds the context, which history may shorten.
+
+    Training ends after ``steps``, or when it has seen ``passes`` examples for every window of the panel: a few short
+    series are soon known by heart.
+    """
 
     hidden: int = 64
     layers: int = 1
     context_seasons: int = 7
     batch_size: int = 256
     steps: int = 600
+    passes: float = 2.0
     learning_rate: float = 3e-3
     seed: int = 0
 
@@ -69,8 +77,9 @@ class Lstm:
         """Train on the panel; raises NotTrainedError without a trainer. Returns itself."""
         if self._trainer is None:
             raise NotTrainedError("the LSTM has no trainer; train it with `metercast train` and load its bundle")
-        config = replace(self._config, batch_size=batch_for(panel, self._config.batch_size))
         learnt = panel.until(panel.windows - min(UNSEEN * panel.season, panel.windows // 6))
+        batch = batch_for(learnt, self._config.batch_size)
+        config = replace(self._config, batch_size=batch, steps=steps_for(learnt, self._config, batch))
         shape = shape_for(learnt, horizon, config)
         torch.manual_seed(config.seed)
         network = _network(shape, config)
@@ -192,3 +201,8 @@ def _network(shape: Shape, config: LstmConfig) -> LstmNetwork:
 def batch_for(panel: Panel, largest: int) -> int:
     """A batch of at most a hundredth of all windows, so that a few short series are not learnt by heart."""
     return min(largest, max(16, panel.values.size // 100))
+
+
+def steps_for(panel: Panel, config: LstmConfig, batch: int) -> int:
+    """Steps of training with batches of this size: those asked for, or fewer on a small panel."""
+    return min(config.steps, max(SHORTEST, round(config.passes * panel.values.size / batch)))

@@ -9,7 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.forecasters.kernels import LENGTHS, LONGEST, STARTS, posterior
+
 Array = NDArray[np.float64]
+KERNELS = (STARTS[0], STARTS[2], STARTS[3], STARTS[4])
+"""Kernels whose forecasts are guesses: of a seasonal, a restless, a noisy and a weekly series."""
+
 WEEK = 7
 """Seasons in the longer cycle; days, where a season is one."""
 
@@ -19,7 +24,8 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
 
     ``past`` (batch, windows) ends at the cut, is normalised, and has NaN for what is missing. In order: last season;
     mean and median over the context's seasons; a week ago; mean over weeks; last value; mean of the last sixth of a
-    season; mean of the last season; median of the context; mean over all seasons at the phase; mean of all.
+    season; mean of the last season; median of the context; mean over all seasons at the phase; mean of all;
+    what a Gaussian process expects under each of `KERNELS`.
     """
     near = past[:, -context:]
     phase = np.arange(horizon) % season
@@ -47,7 +53,15 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
         _known(_mean(_folded(past, season))[:, phase], mean),
         np.broadcast_to(whole, mean.shape),
     ]
+    guesses += _expected(past[:, -LONGEST:], whole, season, horizon)
     return np.stack(guesses, axis=2), spread
+
+
+def _expected(past: Array, mean: Array, season: int, horizon: int) -> list[Array]:
+    """Forecasts (batch, horizon) of Gaussian processes around the mean (batch, 1)."""
+    around = np.where(np.isfinite(past), past - mean, 0.0).astype(np.float32)
+    maps = [posterior((shares, LENGTHS), season, past.shape[1], horizon).mean.numpy() for shares in KERNELS]
+    return [mean + around @ one.T for one in maps]
 
 
 def _mean(values: Array) -> Array:

@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, linear, softplus
 
 from models.contracts import LEVELS
 
-CANDIDATES = 11
+CANDIDATES = 15
 """Plain guesses per step, from `models.forecasters.lstm_candidates`."""
 
 STEP_FEATURES = 6
@@ -66,12 +66,13 @@ class LstmNetwork(nn.Module):
         guesses = steps[..., :CANDIDATES]
         summary = self._summary(context, traits, codes)
         decoded = self._decoded(summary, torch.cat([asinh(guesses), steps[..., CANDIDATES:]], dim=2))
-        quantiles = self._risen(self.head(decoded), guesses)
+        # What the heads say is put together in 32 bits, whatever precision the layers before were computed in.
+        quantiles = self._risen(self.head(decoded).float(), guesses)
         level = guesses.mean(dim=1)
         median = quantiles[..., self.middle].mean(dim=1, keepdim=True).detach()
-        raw = self.total(torch.cat([summary, asinh(level)], dim=1))
+        raw = self.total(torch.cat([summary, asinh(level)], dim=1)).float()
         mean = self._risen(raw, torch.cat([level, median], dim=1))
-        place, scale, freedom = self.tails(decoded).unbind(dim=-1)
+        place, scale, freedom = self.tails(decoded).float().unbind(dim=-1)
         centre = quantiles[..., self.middle].detach() + place
         tails = torch.stack([centre, softplus(scale) + 1e-2, 2.1 + softplus(freedom + 1)], dim=-1)
         return Outputs(quantiles, mean, tails)

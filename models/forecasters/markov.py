@@ -83,9 +83,8 @@ class Markov:
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows; totals from sample paths."""
-        steps = self._steps(panel, horizon)
-        totals = self._sample(steps, panel, PATHS, seed=0).sum(axis=2)
-        return Forecast(LEVELS, steps, tidy(empirical(totals)))
+        totals = self.paths(panel, horizon, PATHS, seed=0).sum(axis=2)
+        return Forecast(LEVELS, self._steps(panel, horizon), tidy(empirical(totals)))
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
         """Quantiles of the next windows alone."""
@@ -102,8 +101,19 @@ class Markov:
         return with_onset(held, panel.values, panel.season, pooled.wakings)
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
-        """Sample futures of shape (count, series, horizon)."""
-        return self._sample(self._steps(panel, horizon), panel, count, seed)
+        """Sample futures of shape (count, series, horizon): a series stands still until it moves again, if it does."""
+        pooled = self._pooled if self._pooled is not None else _pool(panel)
+        chance, value = _still(panel.values, pooled, horizon)
+        paths = sample_paths(_awake(panel, pooled, horizon), self._dependence, panel.tenants, count, seed)
+        rows = np.nonzero(chance.max(axis=1, initial=0.0) > 0)[0]
+        if len(rows):
+            spells = standing(panel.values)[rows, -1]
+            # What a tenant stopped at the same moment had one cause, so it moves again at the same moment.
+            causes = [(panel.tenants[row], int(spell)) for row, spell in zip(rows, spells, strict=True)]
+            place = {cause: index for index, cause in enumerate(dict.fromkeys(causes))}
+            drawn = np.random.default_rng([seed, 1]).random((count, len(place)))[:, [place[cause] for cause in causes]]
+            paths[:, rows] = np.where(drawn[:, :, None] < chance[rows], value[rows, None], paths[:, rows])
+        return paths
 
     def state(self) -> State:
         """The pooled counts and the dependence."""
@@ -130,16 +140,23 @@ class Markov:
             model._pooled = Pooled(**known, wakings=Wakings.of(state.arrays))
         return model
 
-    def _sample(self, steps: Array, panel: Panel, count: int, seed: int) -> Array:
-        return sample_paths(steps, self._dependence, panel.tenants, count, seed)
-
     def _steps(self, panel: Panel, horizon: int) -> Array:
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        bins = binned(panel.values)
-        moving = _moving(panel, bins, pooled, horizon)
         still, value = _still(panel.values, pooled, horizon)
-        steps = _mixed(bins.points, moving, still, value)
-        return with_onset(steps, panel.values, panel.season, pooled.wakings)
+        return _quantiles(panel, pooled, still, value)
+
+
+def _awake(panel: Panel, pooled: Pooled, horizon: int) -> Array:
+    """Quantiles of what each series does where it does not stand still (series, horizon, levels)."""
+    none = np.zeros((len(panel.series), horizon))
+    return _quantiles(panel, pooled, none, np.zeros(len(panel.series)))
+
+
+def _quantiles(panel: Panel, pooled: Pooled, still: Array, value: Array) -> Array:
+    """Quantiles (series, horizon, levels) where each series stands at ``value`` with chance ``still``."""
+    bins = binned(panel.values)
+    steps = _mixed(bins.points, _moving(panel, bins, pooled, still.shape[1]), still, value)
+    return with_onset(steps, panel.values, panel.season, pooled.wakings)
 
 
 def _phases(panel: Panel, first: int, count: int) -> NDArray[np.int64]:
@@ -185,13 +202,23 @@ def _staying(values: Array) -> Array:
     goes_on = still[:, 1:] > 0
     known = np.isfinite(values[:, 1:]) & np.isfinite(values[:, :-1])
     total = np.bincount(span[known], minlength=len(SPANS) + 1)
-    stayed = np.bincount(span[known & goes_on], minlength=len(SPANS) + 1)
-    return np.asarray((stayed + 0.5) / (total + 1.0), dtype=np.float64)
+    ended = np.bincount(span[known & ~goes_on], minlength=len(SPANS) + 1)
+    # Half an end in as many windows as a spell is long by then: where no end was seen, a spell is as likely at any age
+    # to go on for its own length again (the rate's prior has no scale); where many series were seen, they decide alone.
+    lengths = np.concatenate([[1], SPANS])
+    return np.asarray(1 - (ended + 0.5) / (total + lengths), dtype=np.float64)
 
 
 def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
-    """Probabilities of every state at every step to come by the three experts: (series, horizon, BINS)."""
-    states, season = bins.states, panel.season
+    """Probabilities of every state at every step to come by the three experts: (series, horizon, BINS).
+
+    A series that has stood still for a season or more is looked at as it was before: what it does once it moves again
+    cannot be learnt from when it did not.
+    """
+    season, still = panel.season, standing(panel.values)
+    ages = np.arange(still.shape[1], 0, -1) - 1
+    spell = still[:, -1:]
+    states = np.where((spell >= season) & (ages <= spell), -1, bins.states)
     width = states.shape[1]
     last = _shrunk(pair_counts(states[:, :-1], states[:, 1:], BINS), pooled.last)
     lag = min(season, max(1, width - 1))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from models.contracts import Forecaster
 from models.forecasters import auto_ets, light_gbm
 from models.forecasters.ensemble import Ensemble
+from models.forecasters.gaussian_process import GaussianProcess
 from models.forecasters.lstm import Lstm
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.forecasters.smoothing import Smoothing
 
 FORECASTERS: dict[str, type[Forecaster]] = {
     "seasonal-naive": SeasonalNaive,
     "markov": Markov,
     "npts": Npts,
-    "smoothing": Smoothing,
+    "gaussian-process": GaussianProcess,
     "lstm": Lstm,
     "ensemble": Ensemble,
     **({"auto-ets": auto_ets.AutoEts} if auto_ets.IS_INSTALLED else {}),

@@ -40,6 +40,5 @@ PyObject *tidy(PyObject *self, PyObject *args);
 PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
-PyObject *smoothed(PyObject *self, PyObject *args);
 
 #endif

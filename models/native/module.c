@@ -28,7 +28,6 @@ static PyMethodDef methods[] = {
     {"tidy", tidy, METH_VARARGS, "See models.quantiles."},
     {"path_values", path_values, METH_VARARGS, "See models.paths."},
     {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
-    {"smoothed", smoothed, METH_VARARGS, "See models.forecasters.smoothing."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -28,7 +28,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
         "METERCAST_INTERVAL_S",
         float,
         0.5,
-        "seconds between two batches; four times as many where little is recorded",
+        "seconds between two batches; three times as many where little is recorded",
     ),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),

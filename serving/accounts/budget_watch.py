@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -12,14 +9,14 @@ from serving.accounts.billing import Biller
 from serving.accounts.budgets import Budget, BudgetStore
 from serving.ledger.accrual import Accruals
 from serving.pricing.usage import Period
+from serving.recurring import Recurring
 from serving.webhooks.store import WebhookStore
 
-_logger = logging.getLogger(__name__)
 Projection = Callable[[str, str, Period, Decimal], Decimal | None]
 """The probability that a user's bill of a period under a plan exceeds an amount; None where it cannot be told."""
 
 
-class BudgetWatch:
+class BudgetWatch(Recurring):
     """A thread that brings the ledger up to date for users with a budget and tells webhooks what was reached."""
 
     def __init__(
@@ -35,22 +32,10 @@ class BudgetWatch:
     ) -> None:
         """``period`` gives the billing period of an instant; projections, which are dear, are asked for less often."""
         self._budgets, self._accruals, self._biller, self._webhooks = budgets, accruals, biller, webhooks
-        self._projection, self._period, self._every_s = projection, period, every_s
+        super().__init__("metercast-budgets", every_s, "budgets could not be looked at")
+        self._projection, self._period = projection, period
         self._projected_every_ns = round(projected_every_s * 1e9)
         self._projected_ns: dict[tuple[str, Decimal], int] = {}
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread = threading.Thread(target=self._run, name="metercast-budgets", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish and stop."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
 
     def tick(self, now_ns: int) -> None:
         """Look at every budget once."""
@@ -104,10 +89,3 @@ class BudgetWatch:
             if times is not None:  # None: another server was first, and tells
                 event_id = f"budget:{budget.user}:{rule}:{period.start_ns}:{word}:{times}"
                 self._webhooks.publish(event_id, kind, budget.user, data, now_ns)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                self.tick(time.time_ns())
-            except Exception:  # the next tick looks again
-                _logger.exception("budgets could not be looked at and will be again")

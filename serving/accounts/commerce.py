@@ -123,6 +123,11 @@ class Commerce:
         """What was measured of each service level of a plan in the log up to an offset."""
         return measure(log_events(self._log, until_offset, self._archived()), levels_of(plan), user, period)
 
+    def with_credits(self, bill: SplitInvoice, user: str, period: Period) -> SplitInvoice:
+        """A bill so far with the credits for promises broken so far: what the invoice would say if it came now."""
+        versions = self.biller.versions(bill.slices[0].plan_id, user, period)
+        return self._credited(bill, versions, user, self._log.last_offset())
+
     def _credited(self, bill: SplitInvoice, versions: Sequence[Plan], user: str, until_offset: int) -> SplitInvoice:
         made = []
         for one in bill.slices:

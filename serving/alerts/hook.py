@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from features.database import Connection
 from features.window_rows import WindowRows
 from models.detectors.multi_view_bank import Readings
-from models.detectors.severity import BAR
 from models.detectors.views import VIEWS
 from serving.alerts import calendar
 from serving.alerts import watch_list as of
@@ -55,8 +53,8 @@ class DetectionHook:
     def __init__(self, window_s: int, price: Price | None = None, gate: Gate | None = None) -> None:
         """Watch windows of one length; without ``price`` nothing is judged by money."""
         self.window_s = window_s
-        # Sixty times as many windows must not mean sixty times as many alarms: so many nats more are asked of each.
-        self._times_bar = 1 + max(0.0, math.log(FULL_RATE_S / window_s)) / BAR
+        # Sixty times as many windows must not mean sixty times as many alarms: each must be so much rarer.
+        self._rate = max(1.0, FULL_RATE_S / window_s)
         self._rates = Rates(price) if price else None
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
         self._planned: list[calendar.PlannedEvent] = []
@@ -98,7 +96,7 @@ class DetectionHook:
         if self._is_loaded:
             return
         create(connection)
-        self._bank, self._store, self._prices = SeriesBank(self._times_bar), DetectorStore(), UnitPrices()
+        self._bank, self._store, self._prices = SeriesBank(self._rate), DetectorStore(), UnitPrices()
         self._watched = WatchList(self._rates, self._store.load(connection, self._bank))
         self._values, self._waiting = WindowValues(self._watched), Waiting()
         self._episodes.put(read_open(connection))
@@ -211,30 +209,34 @@ class DetectionHook:
         return found
 
     def _new(self, window: Values, start_s: float) -> list[Reading]:
-        """Spend of users who came within the last day, where others have been there for longer."""
-        whole = self._watched.node(EVERYONE, WHOLE)
-        if self._rates is None or whole is None:
-            return []
-        all_spend = self._watched.nodes.of(of.SPEND_OF, np.array([whole]))
-        if not self._bank.age_s(all_spend, start_s)[0] >= DAY_S:
+        """Spend that has no past yet, by the widest node it is new to; none on the first day of all.
+
+        A user who came within the last day; an operation that a known user has begun to use, where others had it
+        before; or one that nobody had.
+        """
+        nodes, whole = self._watched.nodes, self._watched.node(EVERYONE, WHOLE)
+        if self._rates is None or whole is None or not self._spend_age_s(np.array([whole]), start_s)[0] >= DAY_S:
             return []
         node = self._watched.series.of(of.NODE, window.columns)
-        is_user = (self._watched.nodes.of(of.WHOLE_OF, node) == node) & (node != whole)
-        is_user &= self._watched.series.of(of.IS_SPEND, window.columns) > 0
-        is_user &= self._bank.age_s(window.columns, start_s) < DAY_S
+        user, operation = nodes.of(of.WHOLE_OF, node), nodes.of(of.EVERYONE_OF, node)
+        is_spend = (self._watched.series.of(of.IS_SPEND, window.columns) > 0) & (node != whole)
+        is_young = self._bank.age_s(window.columns, start_s) < DAY_S
+        is_known = self._spend_age_s(user, start_s) >= DAY_S
+        a_run = nodes.of(of.SPEND_A_RUN_OF, operation)
+        is_used = self._bank.age_s(a_run, start_s) >= DAY_S
+        found = is_spend & is_young & ((user == node) | (is_known & is_used))
+        # Of an operation that is new to all there is no spend of a window, but that of a run: runs times it.
+        found |= (window.columns == a_run) & is_young
         return [
-            Reading(
-                *self._watched.keys[int(window.columns[index])],
-                value,
-                1.0,
-                OPEN_AT,
-                (0.0, 0.0, 0.0),
-                "first seen",
-                "new",
-            )
-            for index in np.flatnonzero(is_user).tolist()
-            for value in [float(window.values[index])]
+            Reading(key[0], key[1], WHOLE, SPEND, spent, 1.0, OPEN_AT, (0.0, 0.0, 0.0), "first seen", "new")
+            for index in np.flatnonzero(found).tolist()
+            for key in [self._watched.keys[int(window.columns[index])]]
+            for spent in [float(window.values[index] * window.runs[index])]
         ]
+
+    def _spend_age_s(self, nodes: NDArray[np.intp], start_s: float) -> NDArray[np.float64]:
+        """Seconds since each node first spent anything; NaN for those that never did."""
+        return self._bank.age_s(self._watched.nodes.of(of.SPEND_OF, nodes), start_s)
 
     def _daily_spend(self, user: str) -> float:
         """What a user, or all, usually spend in a day; of those without a past, what all do."""

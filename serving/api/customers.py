@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from serving.accounts.customer_terms import Terms
+from serving.api.billed import period_of, plan_of
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only, visible_user
-from serving.api.spend import period_of, plan_of
 from serving.platform import Platform
 from serving.pricing.modifiers.credit import Credit
 

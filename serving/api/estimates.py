@@ -12,10 +12,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from serving.accounts.periods import month_ns
+from serving.api.billed import period_of, plan_of
 from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.api.spend import period_of, plan_of
 from serving.estimating.estimate_history import errors
 from serving.estimating.estimate_service import Question
 from serving.estimating.estimates import UnknownPlanError

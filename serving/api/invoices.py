@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict
 
+from serving.api.billed import BilledDependency, period_of, plan_of
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only, visible_user
-from serving.api.spend import bill_of, period_of, plan_of
 from serving.estimating import what_happened
 from serving.ledger.documents import bill_document, explained
 from serving.ledger.invoices import InvoiceError, NumberedInvoice
@@ -77,16 +77,10 @@ def post_correction(number: str, platform: PlatformDependency, principal: Caller
 @router.get("/v1/explanations")
 def get_explanation(
     request: Request,
-    platform: PlatformDependency,
-    principal: Caller,
-    user: str | None = None,
-    plan: str | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    billed: BilledDependency,
 ) -> Response:
     """How each line of a bill came about; as text where that is asked for (Accept: text/plain)."""
-    bill, whom, period = bill_of(platform, principal, user, plan, start, end)
-    document = bill_document(bill, whom, period)
+    document = bill_document(billed.bill(), billed.user, billed.period)
     if "text/plain" in request.headers.get("accept", ""):
         return PlainTextResponse(explained(document) + "\n")
     from fastapi.responses import JSONResponse
@@ -97,29 +91,21 @@ def get_explanation(
 @router.get("/v1/counterfactuals")
 def get_counterfactuals(
     platform: PlatformDependency,
-    principal: Caller,
-    user: str | None = None,
-    plan: str | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    billed: BilledDependency,
     operation: str = "",
     micro_operation_type: Annotated[str, Query(alias="microOperationType")] = "",
     hour: Annotated[int | None, Query(ge=0, le=23)] = None,
     other_plan: str | None = None,
 ) -> dict[str, Any]:
     """What a bill would have been without a part of the usage, with it at another hour, or on another plan."""
-    whom = visible_user(principal, platform, user)
-    if whom is None:
-        raise ProblemError(422, "user is missing; GET /v1/users lists those there are")
-    found, period = plan_of(platform, plan or platform.commerce.biller.plan_of(whom)), period_of(start, end)
     other = plan_of(platform, other_plan) if other_plan else None
     part = (operation, micro_operation_type)
-    answers = what_happened.counterfactuals(platform, whom, period, found, part, hour, other)
+    answers = what_happened.counterfactuals(platform, billed.user, billed.period, billed.plan, part, hour, other)
     return {
-        "user": whom,
-        "plan": {"id": found.id, "version": found.version},
-        "currency": found.currency,
-        "period": {"start": iso(period.start_ns), "end": iso(period.end_ns)},
+        "user": billed.user,
+        "plan": {"id": billed.plan.id, "version": billed.plan.version},
+        "currency": billed.plan.currency,
+        "period": billed.span(),
         "operationID": operation or None,
         "microOperationType": micro_operation_type or None,
         "counterfactuals": [

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.api.billed import period_of, plan_of
 from serving.api.dependencies import PlatformDependency, iso, time_ns
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only
-from serving.api.spend import period_of, plan_of
 from serving.estimating.plan_comparison import revenue
 from serving.plans.plan_files import PlanError, parse_plan
 from serving.platform import Platform

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.api.billed import plan_of
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, vendor_only
-from serving.api.spend import plan_of
 from serving.demand.demand_prices import PublishedPrice
 from serving.demand.demand_publisher import demand_rules
 from serving.pricing.factors.conditions import Conditions, event_factor

@@ -10,11 +10,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.accounts.quotes import IssuedQuote, QuoteError
+from serving.api.billed import plan_of
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.prices import factors_now
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
-from serving.api.spend import plan_of
 
 router = APIRouter(tags=["quotes"], dependencies=[needs("estimates:read")])
 NANOSECONDS = 1_000_000_000

@@ -7,10 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from serving.accounts.service_levels import Measured
+from serving.api.billed import BilledDependency
 from serving.api.dependencies import PlatformDependency, iso
-from serving.api.problems import ProblemError
-from serving.api.security import Caller, needs, visible_user
-from serving.api.spend import period_of, plan_of
+from serving.api.security import needs
 
 MOST_BREACHES = 1_000
 router = APIRouter(tags=["service levels"], dependencies=[needs("usage:read")])
@@ -19,23 +18,15 @@ router = APIRouter(tags=["service levels"], dependencies=[needs("usage:read")])
 @router.get("/v1/service-levels")
 def get_service_levels(
     platform: PlatformDependency,
-    principal: Caller,
-    user: str | None = None,
-    plan: str | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    billed: BilledDependency,
 ) -> dict[str, Any]:
     """The levels of a user's plan measured from the user's events in a period (default: this month)."""
-    whom = visible_user(principal, platform, user)
-    if whom is None:
-        raise ProblemError(422, "user is missing; GET /v1/users lists those there are")
-    chosen = plan_of(platform, plan or platform.commerce.biller.plan_of(whom)).of_customer(whom)
-    period = period_of(start, end)
-    measured = platform.commerce.service_levels(chosen, whom, period, platform.log.last_offset())
+    chosen = billed.plan.of_customer(billed.user)
+    measured = platform.commerce.service_levels(chosen, billed.user, billed.period, platform.log.last_offset())
     return {
-        "user": whom,
+        "user": billed.user,
         "plan": {"id": chosen.id, "version": chosen.version},
-        "period": {"start": iso(period.start_ns), "end": iso(period.end_ns)},
+        "period": billed.span(),
         "levels": [_document(one) for one in measured],
     }
 

@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     if not args.seconds >= 30:
         print(f"metercast demo: --seconds {args.seconds:g} is too short to learn from; at least 30", file=sys.stderr)
         return 2
+    stays = sys.stdout.isatty() and not args.exit
     data = args.data or Path(tempfile.mkdtemp(prefix="metercast-demo-"))
     try:
         (data / "logs").mkdir(parents=True, exist_ok=True)
@@ -38,12 +39,12 @@ def main(argv: list[str]) -> int:
     try:
         with Children(data / "logs") as children:
             with Screen() as screen:
-                document, url = run(Options(data, args.seconds), children, screen)
+                document, url = run(Options(data, args.seconds, stays=stays), children, screen)
             if args.json:
                 print(json.dumps(document, indent=2), flush=True)
             else:
                 print_report(document, Console())
-            if sys.stdout.isatty() and not args.exit:
+            if stays:
                 _stay(url, data, document["period"])
     except ChildError as error:
         print(f"metercast demo: {error}\nlogs are in {data / 'logs'}", file=sys.stderr)
@@ -59,6 +60,6 @@ def _stay(url: str, data: Path, period: dict[str, str]) -> None:
     print(
         f"\nDashboard   {page}\nAPI         {url}/docs\nModels      mlflow ui --backend-store-uri sqlite:///{data}/mlflow.db"
     )
-    print("Ctrl-C ends the demo.")
+    print("The shop's customers go on. Ctrl-C ends the demo.")
     while True:
         time.sleep(3600)

@@ -12,7 +12,7 @@ from serving.dashboard.reading import money
 
 WIDTH, ROW, GAP = 760.0, 46.0, 2.0
 NARROWEST_NAMED = 64.0
-LETTER = 6.6
+LETTER = 7.6
 
 
 @dataclass(frozen=True, slots=True)

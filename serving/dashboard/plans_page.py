@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from serving.api import prices
-from serving.api.spend import plan_of
+from serving.api.billed import plan_of
 from serving.dashboard.rendering import View, ViewDependency, render
 from serving.dashboard.what_if import WhatIf, break_even, scaled_bills
 from serving.estimating.forecasting import TooLittleHistoryError

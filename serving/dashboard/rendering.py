@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from serving.access.principal import Principal
 from serving.accounts.billing import HistoryReader
+from serving.api.billed import period_of, plan_of
 from serving.api.dependencies import PlatformDependency, iso
 from serving.api.security import Caller, visible_user
-from serving.api.spend import period_of, plan_of
 from serving.dashboard.period_names import period_after, period_before, period_name
 from serving.dashboard.reading import READING
 from serving.platform import Platform

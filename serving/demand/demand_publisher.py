@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Mapping
 
 from serving.demand.demand_prices import PriceStore
 from serving.demand.demand_signals import Signals
 from serving.pricing.factors.demand import Demand, next_price
 from serving.pricing.plan import Plan
+from serving.recurring import Recurring
 
 NANOSECONDS = 1_000_000_000
-_logger = logging.getLogger(__name__)
 
 
-class DemandPublisher:
+class DemandPublisher(Recurring):
     """A thread that measures the load at the end of every interval and publishes a price for the one after the lead.
 
     Prices are never set for a time that has passed: what was missed while nobody published costs the list price, and
@@ -24,20 +21,8 @@ class DemandPublisher:
     """
 
     def __init__(self, plans: Mapping[str, Plan], prices: PriceStore, signals: Signals, every_s: float = 1.0) -> None:
-        self._plans, self._prices, self._signals, self._every_s = plans, prices, signals, every_s
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to publish."""
-        self._thread = threading.Thread(target=self._run, name="metercast-demand", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish and stop."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        super().__init__("metercast-demand", every_s, "demand prices could not be published")
+        self._plans, self._prices, self._signals = plans, prices, signals
 
     def tick(self, now_ns: int) -> int:
         """Publish what is due at a moment; returns how many prices were published."""
@@ -61,13 +46,6 @@ class DemandPublisher:
         load, age_s = self._signals.load(demand, end_ns - interval_ns, end_ns)
         state, price = next_price(demand, state, load, end_ns, age_s)
         return int(self._prices.publish(plan_id, demand.id, state, price, now_ns))
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                self.tick(time.time_ns())
-            except Exception:  # the next tick tries again; meanwhile the list price holds
-                _logger.exception("demand prices could not be published and will be tried again")
 
 
 def demand_rules(plan: Plan) -> list[Demand]:

@@ -28,11 +28,12 @@ LEAST_AHEAD_S = 90
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where the demo keeps its data, and for how many seconds it collects before it trains."""
+    """Where the demo keeps its data, how many seconds it collects before it trains, and whether it stays up after."""
 
     data: Path
     seconds: float = 90.0
     config: Path = ROOT / "configs" / "train" / "demo.yaml"
+    stays: bool = False
 
 
 @dataclass(slots=True)
@@ -55,7 +56,8 @@ def run(options: Options, children: Children, screen: Screen) -> tuple[dict[str,
     training = _train(options, children, running, screen)
     screen.stage("Pricing the projection under two plans")
     document = _answer(running, training, fault)
-    running.load.stop()
+    if not options.stays:  # otherwise customers go on clicking: the pages are about what happens now
+        running.load.stop()
     running.feed.close()
     return document, running.api.url
 

@@ -151,7 +151,8 @@ def _charged(
     digits = exponent(currency)
     quick = plain_amounts(charge, whole, scale, digits) if charge.meter is not None else None
     if quick is not None:
-        return np.where(whole > 0, quick, 0), np.where(whole > 0, 0, quick)
+        amounts, true_ups = quick
+        return np.where(whole > 0, amounts, 0), np.where(whole > 0, 0, amounts) + true_ups
     known: dict[tuple[int, int], tuple[int, int]] = {}
     pairs = list(zip(whole.tolist(), extras if extras is not None else [0] * len(whole), strict=True))
     for pair in pairs:

@@ -13,14 +13,14 @@ from serving.pricing.plan import Charge
 from serving.pricing.whole_numbers import LIMIT, Integers, TooLargeError, numerators
 
 
-def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int) -> Integers | None:
-    """Minor units (half away from zero) of quantities n / 10**scale; None for what more than a tariff decides.
+def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int) -> tuple[Integers, Integers] | None:
+    """Minor units (half away from zero) of quantities n / 10**scale, and of the true-up to the charge's minimum.
 
-    Raises TooLargeError where products do not fit into 64 bits.
+    None for what more than a tariff and a minimum decide. Raises TooLargeError where products do not fit into 64 bits.
     """
     model = charge.model
     bare = not (charge.quantity_steps or charge.commitment or charge.discounts or charge.factors)
-    if not bare or charge.minimum is not None or charge.maximum is not None:
+    if not bare or charge.maximum is not None:
         return None
     if isinstance(model, PerUnit):
         tiers: tuple[Tier, ...] = (Tier(None, model.unit_price),)
@@ -31,9 +31,10 @@ def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int)
     prices, price_scale = numerators([tier.unit_price for tier in tiers])
     fees = [tier.flat_fee.scaleb(scale + price_scale) for tier in tiers]
     bounds = [tier.up_to.scaleb(scale) for tier in tiers if tier.up_to is not None]
-    if any(value != value.to_integral_value() for value in (*fees, *bounds)):
+    least = (charge.minimum or Decimal(0)).scaleb(scale + price_scale)
+    if any(value != value.to_integral_value() for value in (*fees, *bounds, least)):
         return None
-    highest = float(quantities.max(initial=0)) * max(map(abs, prices)) + float(sum(map(abs, fees), Decimal(0)))
+    highest = float(quantities.max(initial=0)) * max(map(abs, prices)) + float(sum(map(abs, fees), least))
     if highest >= LIMIT or any(price < 0 for price in prices):
         raise TooLargeError(f"amounts up to {highest}")
     amounts, lower = np.zeros(len(quantities), np.int64), 0
@@ -42,7 +43,10 @@ def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int)
         amounts += price * np.clip(quantities - lower, 0, upper - lower)
         amounts += int(fee) if index == 0 else int(fee) * (quantities > lower)
         lower = upper
-    return _rounded(amounts, scale + price_scale - digits)
+    places = scale + price_scale - digits
+    if charge.minimum is None:
+        return _rounded(amounts, places), np.zeros_like(amounts)
+    return _rounded(amounts, places), _rounded(np.maximum(int(least) - amounts, 0), places)
 
 
 def _rounded(amounts: Integers, places: int) -> Integers:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import logging
 import random
 import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from metercast.client.webhook import HEADER, sign
 
+from serving.recurring import Recurring
 from serving.webhooks.addresses import AddressError, check_address
 from serving.webhooks.store import Due, WebhookStore
 
@@ -21,27 +20,14 @@ ATTEMPTS = 12
 AT_ONCE = 8
 """So many requests at a time: a receiver that does not answer holds up few others."""
 TIMEOUT_S = 10.0
-_logger = logging.getLogger(__name__)
 
 
-class WebhookSender:
+class WebhookSender(Recurring):
     """A thread that sends; attempt n + 1 follows attempt n after ``first_wait_s`` x 3^(n - 1), up to a third longer."""
 
     def __init__(self, store: WebhookStore, first_wait_s: float = 5.0, every_s: float = 0.5) -> None:
-        self._store, self._first_wait_s, self._every_s = store, first_wait_s, every_s
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._thread = threading.Thread(target=self._run, name="metercast-webhooks", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the request at hand and stop; what waits is sent after the next start."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        super().__init__("metercast-webhooks", every_s, "webhooks could not be sent")
+        self._store, self._first_wait_s = store, first_wait_s
 
     def tick(self, now_ns: int) -> int:
         """Send everything that is due; returns how many attempts were made."""
@@ -65,13 +51,6 @@ class WebhookSender:
             return
         wait_s = self._first_wait_s * 3**due.attempts * random.uniform(1.0, 4 / 3)
         self._store.record(due, at_ns, status, error, "waiting", at_ns + round(wait_s * NANOSECONDS))
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                self.tick(time.time_ns())
-            except Exception:  # what waits is still there at the next tick
-                _logger.exception("webhooks could not be sent and will be tried again")
 
 
 def send(due: Due, at_ns: int) -> tuple[int, str]:

@@ -1,9 +1,9 @@
 """CPU per request of a tiny FastAPI service: bare, metered, under OpenTelemetry and under profilers, in one run.
 
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
-so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process from the start of a
-series to the start of its next, so that what metering does while the others are asked is in it: it ships to a
-receiver in a process of its own, and in one mode to files. A tool that is not installed is left out.
+so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process over a series, long
+enough for what it recorded to be shipped meanwhile: to a receiver in a process of its own, and in one mode to files.
+What a server uses while nobody asks is told beside it. A tool that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS, REQUESTS = 15, 600
+ROUNDS, REQUESTS, IDLE_S = 11, 700, 10.0
 MODES = (
     "bare",
     "metercast python",
     "metercast compiled",
     "metercast compiled, to files",
+    "metercast compiled, allocations",
     "opentelemetry",
     "opentelemetry per step",
     "yappi",
@@ -42,6 +43,7 @@ class Server:
             to = str(directory / "batches") if mode.endswith("files") else receiver
             command = [sys.executable, "-m", "metercast.command", "run", "--to", to, "--", *program]
             environment["METERCAST_ENGINE"] = mode.split()[1].rstrip(",")
+            environment["METERCAST_ALLOCATIONS"] = "1" if mode.endswith("allocations") else ""
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
         )
@@ -55,12 +57,16 @@ class Server:
         self.connection.request("GET", path, headers={"X-User": "bench"})
         return self.connection.getresponse().read()
 
-    def series(self) -> int:
-        """CPU ns of the process so far, before it is asked for one more series."""
-        used_ns = int(self.get("/cpu"))
+    def cpu_ns(self) -> int:
+        """CPU of the process so far."""
+        return int(self.get("/cpu"))
+
+    def series(self) -> float:
+        """CPU microseconds of a request, over a series."""
+        before_ns = self.cpu_ns()
         for number in range(REQUESTS):
             self.get(f"/orders/{number}")
-        return used_ns
+        return (self.cpu_ns() - before_ns) / REQUESTS / 1e3
 
 
 def main() -> None:
@@ -77,18 +83,19 @@ def main() -> None:
         try:
             for server in servers.values():
                 server.series()
-            taken = [{mode: server.series() for mode, server in servers.items()} for _ in range(ROUNDS + 1)]
+            used = [{mode: server.series() for mode, server in servers.items()} for _ in range(ROUNDS)]
+            idle = {mode: -server.cpu_ns() for mode, server in servers.items()}
+            time.sleep(IDLE_S)
+            idle = {mode: used_ns + servers[mode].cpu_ns() for mode, used_ns in idle.items()}
         finally:
             for process in (receiver, *(server.process for server in servers.values())):
                 process.kill()
                 process.wait()
-    used = [
-        {mode: (after[mode] - before[mode]) / REQUESTS / 1e3 for mode in servers} for before, after in pairwise(taken)
-    ]
     figures = {
         mode: {
             "cpu_us_per_request": round(statistics.median(row[mode] for row in used), 1),
             "times_bare": round(statistics.median(row[mode] / row["bare"] for row in used), 3),
+            "idle_cpu_percent": round(idle[mode] / IDLE_S / 1e7, 3),
             "times_bare_in_total": round(sum(row[mode] for row in used) / sum(row["bare"] for row in used), 3),
         }
         for mode in servers
@@ -124,7 +131,6 @@ def serve(mode: str, directory: Path) -> None:
     import hashlib
     import socket
     import sqlite3
-    import time
 
     import uvicorn
     from fastapi import FastAPI

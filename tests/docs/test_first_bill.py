@@ -63,6 +63,7 @@ def test_page_works_from_top_to_bottom(tmp_path: Path) -> None:
     whole = "\n".join(said)
     assert "make_thumbnail DISK_WRITE" in whole
     assert "P50" in whole
+    assert "champion" in whole
     assert "'amount': '5.00'" in whole
     assert len(re.findall(r"mc_[0-9a-f]{12}_", whole)) == 2
 

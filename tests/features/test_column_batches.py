@@ -46,7 +46,7 @@ def as_rows(batch: Any) -> list[tuple[Any, ...]]:
     return list(zip(*(columns[name] for name in order.split()), strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(_rows, max_size=20))
 def test_nothing_is_lost_on_the_way_to_arrow(rows: list[tuple[Any, ...]]) -> None:
     """Every field of every row arrives as it was, to the nanosecond and the last bit."""
@@ -98,7 +98,7 @@ def test_rows_that_share_a_long_name_are_refused_before_they_grow() -> None:
         batch_from_columns(encode_columns("p", 1, 1, rows), NOW_S, 999, 1 << 26)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.integers(0, 400),

@@ -41,7 +41,7 @@ def _windows(events: list[dict[str, object]]) -> pl.DataFrame:
     return aggregate(pl.DataFrame(pl.from_arrow(batch(events).rows)), MINUTE_NS)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(events=STREAMS, cuts=st.lists(st.integers(0, 20), max_size=5))
 def test_live_features_are_those_of_training(events: list[dict[str, object]], cuts: list[int]) -> None:
     """Rows from a series' first use on are equal, bit for bit, whatever windows closed together."""

@@ -38,7 +38,7 @@ _events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(_events, max_size=4))
 def test_quick_and_careful_agree(events: list[dict[str, Any]]) -> None:
     """A body that the quick way takes has no bad row, and the same columns as the careful way gives."""
@@ -71,7 +71,7 @@ def test_a_bad_row_is_left_to_the_careful_way() -> None:
         assert batch_from_list(json.dumps([event(), event() | change]).encode(), ("p", 1, 2), NOW_S) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**18 - 1), st.integers(0, 18))
 def test_numbers_are_read_as_python_reads_them(digits: int, decimals: int) -> None:
     """Decimals of up to 18 digits become the nearest float, half to even, to the last bit."""

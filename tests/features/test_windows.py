@@ -30,7 +30,7 @@ def _frame(events: list[dict[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(batch(events).rows))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(events=EVENTS, cut=st.integers(0, 40), window_s=st.sampled_from([1, 7, 60]))
 def test_any_split_into_batches_gives_the_same_windows(
     events: list[dict[str, object]], cut: int, window_s: int
@@ -42,7 +42,7 @@ def test_any_split_into_batches_gives_the_same_windows(
     assert_frame_equal(merge(pl.concat(parts), window_ns), whole)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(events=EVENTS)
 def test_nothing_is_lost_or_invented(events: list[dict[str, object]]) -> None:
     """Windows hold exactly the events' totals, each inside its window."""

@@ -8,7 +8,7 @@ import pytest
 from models import mixing, paths, quantiles, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import markov, smoothing
+from models.forecasters import markov
 from models.panel import Panel
 
 pytestmark = pytest.mark.skipif(weighted._kernels is None, reason="models._kernels was not compiled")
@@ -73,20 +73,6 @@ def test_small_kernels_are_those_of_their_twins(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(module, "_kernels", None)
     for ours, theirs in zip(compiled, all_three(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-
-
-@pytest.mark.parametrize("windows", [1, 5, 40, 400])
-def test_smoothing_is_that_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long and short pasts, with gaps and a series of which nothing is known."""
-    random = np.random.default_rng(4)
-    past = random.gamma(2.0, 3.0, (4, windows))
-    past[1, random.random(windows) < 0.3] = np.nan
-    past[2] = np.nan
-    names = ("a", "b", "c", "d")
-    panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
-    compiled = smoothing.Smoothing().quantiles(panel, 30)
-    monkeypatch.setattr(smoothing, "_kernels", None)
-    np.testing.assert_allclose(compiled, smoothing.Smoothing().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("windows", [3, 10, 200])

@@ -47,11 +47,11 @@ def test_what_is_worth_a_batch_is_shipped_at_the_next_look(shipping):
 
 
 def test_little_waits_but_not_for_long(shipping):
-    """A single run is shipped after four looks at the latest."""
+    """A single run is shipped after three looks at the latest."""
     engine, _, looks = shipping
     begun = engine.tick
     record(engine, 1)
-    assert first_of(looks) - begun <= 5
+    assert first_of(looks) - begun <= 4
 
 
 def test_an_idle_program_is_looked_at_and_left_alone(shipping):

@@ -65,12 +65,15 @@ def test_what_was_broken_is_credited(server: TestClient, feed: Any) -> None:
         ("latency_p50_ms", "300.000", "250"),
         ("error_percent", "50.000", "10"),
     ]
+    draft = server.get("/v1/invoices", params={"user": "acme"} | span).json()
     invoice = server.post("/v1/invoices", json={"user": "acme"} | span).json()
     lines = {line["id"]: line for one in invoice["slices"] for line in one["lines"]}
     assert D(lines["requests"]["amount"]) == 5
     assert D(lines["requests:gold"]["amount"]) == 1
     assert D(lines["sla:gold"]["amount"]) == D("-1.50")
     assert "latency_p50_ms 300.000 instead of 250" in lines["sla:gold"]["formula"]
+    assert [line["id"] for line in draft["lines"]] == list(lines), "the draft says before the end what the invoice will"
+    assert (draft["total"], draft["usage"]) == (invoice["total"], "6.00")
     number = invoice["number"]
     assert server.get(f"/v1/invoices/issued/{number}/reproduction").json()["same"]
 

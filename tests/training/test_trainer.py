@@ -106,3 +106,23 @@ def test_mixed_precision_is_taken_where_there_is_a_gpu() -> None:
         with pytest.raises(ValueError, match="needs a GPU"):
             precision(TrainerOptions(precision="bf16-mixed"))
     assert precision(TrainerOptions(accelerator="cpu")) == "32-true"
+
+
+def test_mixed_precision_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU would do, on the processor: layers in bfloat16; heads, loss and weights in 32 bits.
+
+    oneDNN lacks such an LSTM on most processors, so PyTorch's own stands in for it.
+    """
+    panel = make_panel(160)
+    plain = fit_forecaster("lstm", panel, HORIZON, CONFIG)
+    monkeypatch.setattr("training.trainer.precision", lambda _options: "bf16-mixed")
+    losses: list[float] = []
+    with torch.backends.mkldnn.flags(enabled=False):
+        mixed = fit_forecaster("lstm", panel, HORIZON, CONFIG, lambda _share, loss: losses.append(loss))
+    assert len(losses) == CONFIG.steps
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    assert all(value.dtype == np.float32 for value in mixed.state().arrays.values())
+    ours, theirs = (model.quantiles(panel, HORIZON)[0] for model in (mixed, plain))
+    np.testing.assert_allclose(ours, theirs, rtol=0.1)
+    assert (ours != theirs).any()

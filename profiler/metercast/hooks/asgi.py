@@ -57,16 +57,15 @@ def _calling(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     user_of = _user_of_headers(engine)
 
     @functools.wraps(call)
-    async def calling(self: Any, scope: Any, receive: Any, send: Any) -> None:
+    async def calling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         kind = scope["type"]
         if _MARK in scope or not engine.is_on or kind not in ("http", "websocket"):
-            await call(self, scope, receive, send)
-            return
+            return await call(self, scope, receive, send)
         scope[_MARK] = method = scope.get("method", "WEBSOCKET")
         unrouted = f"{method} {{unrouted}}"
         execution = enter(unrouted, user_of(scope["headers"]))
         try:
-            await call(self, scope, receive, send)
+            return await call(self, scope, receive, send)
         finally:
             if execution.operation is unrouted:
                 execution.operation = f"{method} {route_of_path(scope['path'])}"

@@ -19,11 +19,15 @@ CPU, READ, WRITTEN = "unattributed_cpu", "unattributed_read", "unattributed_writ
 
 
 class Reconciliation:
-    """Made and asked by the shipping thread; differences below zero wait for what they run ahead of."""
+    """Asked by the shipping thread; differences below zero wait for what they run ahead of.
 
-    def __init__(self, engine: Engine) -> None:
+    Made by it too, or, with ``before_thread``, before it has started: then nothing moves between the two readings that
+    all later ones are compared with.
+    """
+
+    def __init__(self, engine: Engine, before_thread: bool = False) -> None:
         self._engine = engine
-        self._start = self._unexplained()
+        self._start = self._unexplained(has_thread=not before_thread)
         self._told = dict.fromkeys((CPU, READ, WRITTEN), 0)
 
     def grown(self, least_cpu_ns: int = 0) -> dict[str, int]:
@@ -41,23 +45,25 @@ class Reconciliation:
                 self._told[meter] += difference
         return grown
 
-    def _unexplained(self) -> dict[str, int]:
+    def _unexplained(self, has_thread: bool = True) -> dict[str, int]:
         """What the kernel counted since the process began, less what is explained."""
         attributed_ns = self._engine.attributed_ns()
-        cpu_ns = time.process_time_ns() - time.thread_time_ns() - attributed_ns
-        read, written = self._engine.moved()
-        whole, own = _io_of("self"), _io_of("thread-self")
-        return {CPU: cpu_ns, READ: whole[0] - own[0] - read, WRITTEN: whole[1] - own[1] - written}
+        cpu_ns = time.process_time_ns() - (time.thread_time_ns() if has_thread else 0) - attributed_ns
+        own = _io_of("thread-self") if has_thread else (0, 0, 0)
+        whole = _io_of("self")  # which has the reading of the first in it
+        read, written = self._engine.moved()  # last: what moves meanwhile is told too late rather than twice
+        return {CPU: cpu_ns, READ: whole[0] - own[0] - own[2] - read, WRITTEN: whole[1] - own[1] - written}
 
 
-def _io_of(task: str) -> tuple[int, int]:
-    """Bytes (read, written) by system calls of a task; zero where /proc does not tell."""
+def _io_of(task: str) -> tuple[int, int, int]:
+    """Bytes (read, written) by system calls of a task, and those of asking; zero where /proc does not tell."""
     try:
         descriptor = os.open(f"/proc/{task}/io", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return 0, 0
+        return 0, 0, 0
     try:
-        fields = os.read(descriptor, 256).split(None, 4)
+        text = os.read(descriptor, 256)
     finally:
         os.close(descriptor)
-    return int(fields[1]), int(fields[3])
+    fields = text.split(None, 4)
+    return int(fields[1]), int(fields[3]), len(text)

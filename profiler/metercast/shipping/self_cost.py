@@ -35,13 +35,15 @@ class SelfCost:
     events say how large that part is, and are not to be billed beside it.
     """
 
-    def __init__(self, engine: Engine, converter: Converter, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, converter: Converter, settings: Settings, reconciliation: Reconciliation
+    ) -> None:
         self._governor = Governor(engine, settings.cpu_budget)
         self._engine = engine
         self._converter = converter
         self._user = settings.user
         self._costs = {clock: recording_costs_ns(engine, clock) for clock in ("coarse", engine.clock)}
-        self._reconciliation = Reconciliation(engine)
+        self._reconciliation = reconciliation
         self._calls = engine.calls()
         self._cpu_mark_ns = time.thread_time_ns()
 

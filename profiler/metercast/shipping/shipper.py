@@ -15,6 +15,7 @@ from metercast.shipping.directory import DirectoryDelivery
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.producer import Producer
+from metercast.shipping.reconciling import Reconciliation
 from metercast.shipping.self_cost import SelfCost
 from metercast.shipping.status import Status
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 _ENOUGH_RECORDS = 200
 """What is worth a round of its own; a round costs about what 200 records cost to ship."""
-_LOOKS = 4
-"""Less than that waits for so many intervals."""
+_LOOKS = 3
+"""Less than that waits for so many intervals: 1.5 s by default, where the platform lets events be 2 s late."""
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
@@ -77,6 +78,7 @@ class Shipper:
         self._rounds_done = 0
         self._deadline_s: float | None = None
         self._stopping = False
+        self._reconciliation = Reconciliation(self.engine, before_thread=True)
         self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
 
     def start(self) -> None:
@@ -145,7 +147,7 @@ class Shipper:
                 self.lost.events += self.engine.pending() + len(self._pending)
 
     def _run(self) -> None:
-        self.self_cost = SelfCost(self.engine, self.converter, self.settings)
+        self.self_cost = SelfCost(self.engine, self.converter, self.settings, self._reconciliation)
         self.engine.mute()
         self._guard(self._listen)
         self._guard(self._tell_of_killed)
@@ -165,12 +167,14 @@ class Shipper:
 
         A look costs a hundredth of a round, so that metering an idle program is all but free.
         """
-        enough = self._recorded_before + min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
+        enough = min(_ENOUGH_RECORDS, self.settings.ring_capacity // 2)
         for _ in range(_LOOKS):
             is_asked = self._wake.acquire(timeout=self.settings.interval_s)
             self._look()
-            is_busy = self.engine.recorded() >= enough or self.status.is_watched()
-            if is_asked or is_busy or (self.delivery is not None and self.delivery.is_waiting()):
+            recorded = self.engine.recorded() - self._recorded_before
+            if is_asked or recorded >= enough:
+                break
+            if self.status.is_watched() or (self.delivery is not None and self.delivery.is_waiting()):
                 break
         self._recorded_before = self.engine.recorded()
 

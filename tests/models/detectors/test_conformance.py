@@ -116,7 +116,7 @@ def test_a_jump_is_among_the_greatest_surprises(name: str) -> None:
     assert scores[400] >= max(scores)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=st.lists(st.floats(allow_nan=True, allow_infinity=True, width=64), min_size=1, max_size=80))
 def test_no_list_of_floats_breaks_it(values: list[float]) -> None:
     """Any 64-bit floats give finite scores >= 0."""

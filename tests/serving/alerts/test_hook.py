@@ -150,6 +150,42 @@ def test_new_spend_is_told_until_it_has_a_past() -> None:
     assert "is new" in told[0].reason
 
 
+def with_report(frame: pl.DataFrame, *users: str) -> pl.DataFrame:
+    """The same windows, in which some users run another operation as well."""
+    report = frame.filter(pl.col("user_id").is_in(users)).with_columns(operation_id=pl.lit("report"))
+    return pl.concat([frame, report])
+
+
+def test_an_operation_that_is_new_to_a_user_is_told_of_that_user() -> None:
+    """Where others had it before; it is told as new until it has a past of a day."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(48):
+        FEED.close(hook, with_report(frame, "ben"), connection)
+    for frame in hourly(3, start_hour=48):
+        FEED.close(hook, with_report(frame, "ada", "ben"), connection)
+    told = [(one.user, one.operation, one.kind) for one in paged(connection)]
+    assert told == [("ada", "report", "new")]
+    for frame in hourly(36, start_hour=51):
+        FEED.close(hook, with_report(frame, "ada", "ben"), connection)
+    assert [one for one in read_open(connection) if one.kind == "new"] == []
+
+
+def test_an_operation_that_nobody_had_is_told_once_for_all() -> None:
+    """Not once for each of its users."""
+    connection = sqlite3.connect(":memory:")
+    hook = DetectionHook(3_600, price=price)
+    for frame in hourly(48):
+        FEED.close(hook, frame, connection)
+    for frame in hourly(3, start_hour=48):
+        FEED.close(hook, with_report(frame, "ada", "ben"), connection)
+    told = [one for one in paged(connection) if one.kind == "new"]
+    assert [(one.user, one.operation) for one in told] == [(EVERYONE, "report")]
+    assert told[0].cost is not None
+    assert 60 < told[0].cost < 63
+    assert told[0].reason.startswith("report is new")
+
+
 def test_a_new_user_starts_from_what_others_use() -> None:
     """The first windows of a user who uses ten times what others use a run are judged already."""
     connection = sqlite3.connect(":memory:")

@@ -131,7 +131,7 @@ def _restarted(state: EngineState, outputs: Outputs, before: EngineState) -> Eng
     return EngineState.of(Kept(state.document(), len(state.series), series, opened, {0: state.baselines.encode(known)}))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arriving=ARRIVING, cuts=CUTS, first=CUTS, second=CUTS)
 def test_a_log_gives_the_same_however_it_is_read(
     arriving: list[Arriving], cuts: list[int], first: list[int], second: list[int]
@@ -141,7 +141,7 @@ def test_a_log_gives_the_same_however_it_is_read(
     run(batches, first).same_as(run(batches, second, restarts=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arriving=ARRIVING, cuts=CUTS, other=CUTS, data=st.data())
 def test_batches_and_order_inside_the_lateness_do_not_matter(
     arriving: list[Arriving], cuts: list[int], other: list[int], data: st.DataObject
@@ -154,7 +154,7 @@ def test_batches_and_order_inside_the_lateness_do_not_matter(
     found.same_as(again)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(arriving=ARRIVING, cuts=CUTS, shards=st.integers(1, 64))
 def test_the_number_of_shards_does_not_matter(arriving: list[Arriving], cuts: list[int], shards: int) -> None:
     """Shards say where rows are kept, not what they are."""
@@ -165,7 +165,7 @@ def test_the_number_of_shards_does_not_matter(arriving: list[Arriving], cuts: li
         before.same_as(run(batches, [2], restarts=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arriving=ARRIVING, cuts=CUTS, steps=CUTS, lags=st.lists(st.integers(0, 90), min_size=60, max_size=60))
 def test_late_events_are_counted_and_correct_what_was_emitted(
     arriving: list[Arriving], cuts: list[int], steps: list[int], lags: list[int]
@@ -182,7 +182,7 @@ def test_late_events_are_counted_and_correct_what_was_emitted(
     assert found.late_events == events.height - pl.concat(found.closed[1])["events"].sum()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(arriving=ARRIVING, cuts=CUTS)
 def test_a_step_changes_nothing_it_is_given(arriving: list[Arriving], cuts: list[int]) -> None:
     """A step that is done again, as after a failed commit, finds the same."""

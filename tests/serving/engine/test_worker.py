@@ -51,7 +51,7 @@ class Watcher:
         self.undone += 1
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     offsets=st.lists(st.floats(-300, -20), min_size=1, max_size=30),
     cuts=st.lists(st.integers(0, 30), max_size=4),

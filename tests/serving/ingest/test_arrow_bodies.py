@@ -67,7 +67,7 @@ def test_run_length_columns_are_refused() -> None:
         parse(_stream(_encoded("source", runs)), ARROW_MEDIA_TYPE, Limits(), NOW_S)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.integers(0, 400),
@@ -118,7 +118,7 @@ def _tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(arrays).replace_schema_metadata({"producer": "p", "epoch": "1", "sequence": "2"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(table=_tables())
 def test_compiled_and_careful_checks_agree(table: pa.Table) -> None:
     """The compiled check takes a body only where the careful one finds no fault, and gives the same rows."""

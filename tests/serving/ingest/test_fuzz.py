@@ -70,7 +70,7 @@ def _take(body: bytes, media_type: str, encoding: str = "") -> None:
     assert time.process_time() - started < 20
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     name=st.sampled_from(sorted(GOOD)),
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=6),
@@ -89,7 +89,7 @@ def test_damaged_bodies(name: str, changes: list[tuple[int, int]], cut: int, enc
     _take(bytes(body[: max(0, len(body) - cut)]), media_type, encoding)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(document=_values, media_type=st.sampled_from([one for one in MEDIA_TYPES if "json" in one]))
 def test_any_json(document: object, media_type: str) -> None:
     """JSON of any shape, with the names of events and envelopes in wrong places."""

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from features.database import connect
 from serving.accounts.commerce import Commerce
-from serving.api.spend import period_of
+from serving.api.billed import period_of
 from serving.ledger.invoices import InvoiceError, NumberedInvoice
 from serving.storage.erasure import erase, remaining
 from tests.serving.conftest import event

@@ -52,7 +52,7 @@ def test_what_does_not_balance_is_not_entered(
     assert journal.entries() == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.decimals(-1000, 1000, places=2)), max_size=12))
 def test_all_accounts_add_up_to_zero(tmp_path_factory: pytest.TempPathFactory, amounts: list[tuple[str, D]]) -> None:  # type: ignore[valid-type]
     """Whatever was entered, debits equal credits, and balances are the sums of what was entered."""

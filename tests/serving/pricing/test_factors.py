@@ -180,7 +180,7 @@ def test_paths_need_the_mean_factor(plan: Plan) -> None:
     assert costs.totals == [rate(plan, [_usage(NOON, cpuCycles=10**12)], PERIOD).total]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 10**13), st.integers(0, 10**10), st.integers(500_000, 1_800_000)),

@@ -130,14 +130,14 @@ quantities = st.decimals(0, 10**15, allow_nan=False, places=3).filter(bool)
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(quantities, quantities)
 def test_more_usage_never_costs_less(model: str, low: Decimal, more: Decimal) -> None:
     """For every model but volume and thresholds."""
     assert _bill(MODELS[model], str(low)).total <= _bill(MODELS[model], str(low + more)).total
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(quantities, min_size=1, max_size=5),
     st.decimals(0, 100, places=2),

@@ -77,7 +77,7 @@ def test_every_model_is_here() -> None:
 
 
 @pytest.mark.parametrize("model", sorted(set(CHARGES) - FALLS))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(AMOUNTS, max_size=5), AMOUNTS)
 def test_more_usage_never_costs_less(model: str, values: list[Decimal], more: Decimal) -> None:
     """Under every model but volume."""
@@ -91,7 +91,7 @@ def test_volume_may_cost_less_for_more() -> None:
 
 
 @pytest.mark.parametrize("model", sorted(CHARGES))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(AMOUNTS, max_size=6), st.sampled_from(["USD", "JPY", "KWD"]))
 def test_explanations_and_parts_add_up_exactly(model: str, values: list[Decimal], currency: str) -> None:
     """Steps to the unrounded amount, parts to the rounded one, in whole minor units of currencies with 0, 2 and 3."""
@@ -104,7 +104,7 @@ def test_explanations_and_parts_add_up_exactly(model: str, values: list[Decimal]
     assert D(3) <= bill.total <= D(5000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(AMOUNTS)
 def test_graduated_is_the_sum_of_its_tiers(quantity: Decimal) -> None:
     """Every unit at the price of its own tier, computed here tier by tier."""
@@ -117,7 +117,7 @@ def test_graduated_is_the_sum_of_its_tiers(quantity: Decimal) -> None:
 
 
 @pytest.mark.parametrize("model", sorted(set(CHARGES) - {"percentage"}))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(AMOUNTS, min_size=1, max_size=5), st.integers(2, 5))
 def test_how_usage_is_cut_into_records_does_not_matter(model: str, values: list[Decimal], cuts: int) -> None:
     """The same usage in more records, in another order, is the same bill to the last digit."""
@@ -131,7 +131,7 @@ def test_how_usage_is_cut_into_records_does_not_matter(model: str, values: list[
     assert rate(_plan(model), pieces[::-1], PERIOD) == rate(_plan(model), whole, PERIOD)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(AMOUNTS, max_size=5), st.lists(st.decimals(0, 10**6, places=2), max_size=4))
 def test_credits_never_go_negative(values: list[Decimal], balances: list[Decimal]) -> None:
     """Neither what is owed nor what is left of a credit falls below zero, and rating again gives the same."""

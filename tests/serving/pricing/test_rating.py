@@ -110,7 +110,7 @@ def test_negative_usage_is_refused() -> None:
         _record("DISK_READ", diskBytes=-1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -154,7 +154,7 @@ def test_splits_add_up(cents: int, weights: list[int]) -> None:
             assert abs(part - amount * weight / sum(weights)) < D("0.01")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 10**13), min_size=2, max_size=10))
 def test_order_of_usage_does_not_matter(amounts: list[int]) -> None:
     """The same events in another order are the same bill."""
@@ -176,7 +176,7 @@ WHOLE = "plan: {id: fast, version: 1, currency: %s}\n" + PLAN.split("\n", 2)[2].
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["USD", "JPY", "KWD"]),
     st.lists(

@@ -67,7 +67,7 @@ def test_unclear_histories_are_refused(versions: list[Plan], message: str) -> No
         rate_versions(versions, [], MONTH)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 29), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 10**6)), max_size=8))
 def test_a_change_that_changes_nothing_costs_nothing(day: int, events: list[tuple[int, int]]) -> None:
     """Splitting a period moves the total by rounding only: half a cent a line and slice."""
