@@ -12,7 +12,7 @@ from metercast.event import COLUMNS, COLUMNS_MAGIC, MICRO_OPERATION_TYPES, NAME_
 from numpy.typing import NDArray
 
 from features.contracts import Batch
-from features.schema import ARROW_SCHEMA, LONGEST_NAME, NEWEST_S, OLDEST_S, Rejection
+from features.schema import ARROW_SCHEMA, FOR_OLDER, LONGEST_NAME, NEWEST_S, OLDEST_S, Rejection
 
 _NUMBER_TYPES = {"B": "<u1", "H": "<u2", "I": "<u4", "Q": "<u8", "d": "<f8"}
 _FLOAT_COLUMNS = frozenset({"executionTimeMs", "units"})
@@ -155,7 +155,7 @@ def _problems(header: _Header, columns: dict[str, NDArray[Any]], now_s: float) -
     last_code = len(MICRO_OPERATION_TYPES) - 1
     note((codes < 0) | (codes > last_code), f"microOperationType is unknown; codes are 0 to {last_code}")
     note(stamp_ns > int((now_s + NEWEST_S) * 1e9), f"timestamp is more than {NEWEST_S} s ahead of this clock")
-    note(stamp_ns < int((now_s - OLDEST_S) * 1e9), f"timestamp is older than {OLDEST_S // 86_400} days")
+    note(stamp_ns < int((now_s - OLDEST_S) * 1e9), f"timestamp is older than {OLDEST_S // 86_400} days; {FOR_OLDER}")
     for name in ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes"):
         note(columns[name] < 0, f"{name} must be an integer from 0 to 2^63-1")
     for name in _FLOAT_COLUMNS:

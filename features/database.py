@@ -86,6 +86,13 @@ def connect(location: Location) -> Connection:
     return connect_file(Path(location))
 
 
+def connect_for_reading(location: Location) -> Connection:
+    """A connection for what only reads: a file is not made, and not written; errors as of `connect`."""
+    if is_server(location):
+        return connect(location)
+    return sqlite3.connect(f"file:{location}?mode=ro", uri=True, timeout=30, isolation_level=None)
+
+
 def connect_file(path: Path) -> sqlite3.Connection:
     """A connection to a SQLite file (WAL, synchronous=FULL)."""
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)

@@ -30,6 +30,15 @@ NAMES_WITHOUT_BAR = ("userID", "operationID", "meter")
 """Names that stand in the names of series, whose parts a bar separates."""
 OLDEST_S = 35 * 86_400
 NEWEST_S = 300
+FOR_OLDER = "`metercast backfill` takes older ones in, from a file"
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """The receiver's clock, and how far behind it an event may be."""
+
+    now_s: float
+    oldest_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +57,18 @@ class Unreadable:
 
 
 def events_from_json(
-    events: Sequence[Any], producer: str, epoch: int, sequence: int, now_s: float
+    events: Sequence[Any], producer: str, epoch: int, sequence: int, now_s: float, oldest_s: float = OLDEST_S
 ) -> tuple[pa.RecordBatch, list[Rejection]]:
     """Rows of one batch in `ARROW_SCHEMA`, and the rows rejected, each with its reason.
 
-    ``now_s`` is the receiver's clock: an event more than 5 minutes ahead of it or 35 days behind is rejected.
+    ``now_s`` is the receiver's clock: an event more than 5 minutes ahead of it or ``oldest_s`` behind is rejected.
     """
+    clock = _Clock(now_s, oldest_s)
     columns: dict[str, list[Any]] = {name: [] for _, name, _ in FIELDS}
     rejected = []
     for row, event in enumerate(events):
         try:
-            values = _row(event, now_s)
+            values = _row(event, clock)
         except ValueError as error:
             rejected.append(Rejection(row, str(error)))
             continue
@@ -69,7 +79,7 @@ def events_from_json(
     return pa.RecordBatch.from_arrays(arrays, schema=ARROW_SCHEMA), rejected
 
 
-def _row(event: Any, now_s: float) -> dict[str, Any]:
+def _row(event: Any, clock: _Clock) -> dict[str, Any]:
     if isinstance(event, Unreadable):
         raise ValueError(event.reason)
     if not isinstance(event, Mapping):
@@ -88,20 +98,20 @@ def _row(event: Any, now_s: float) -> dict[str, Any]:
         if json_name in _BATCH_KEY:
             continue
         value = usage.get(json_name, 0) if json_name in RESOURCE_FIELDS else event.get(json_name)
-        values[name] = _CHECKS[kind](json_name, value, now_s)
+        values[name] = _CHECKS[kind](json_name, value, clock)
     return values
 
 
-def _timestamp(name: str, value: Any, now_s: float) -> int:
-    seconds = _number(name, value)
+def _timestamp(name: str, value: Any, clock: _Clock) -> int:
+    seconds, now_s = _number(name, value), clock.now_s
     if seconds > now_s + NEWEST_S:
         raise ValueError(f"{name} {seconds:.3f} is {seconds - now_s:.0f} s ahead of this clock; at most {NEWEST_S} s")
-    if seconds < now_s - OLDEST_S:
-        raise ValueError(f"{name} {seconds:.3f} is older than {OLDEST_S // 86_400} days; use a correction instead")
+    if seconds < now_s - clock.oldest_s:
+        raise ValueError(f"{name} {seconds:.3f} is older than {clock.oldest_s / 86_400:.0f} days; {FOR_OLDER}")
     return round(seconds * 1e6) * 1_000  # a float of today's epoch seconds is exact to the microsecond
 
 
-def _string(name: str, value: Any, _now_s: float) -> str:
+def _string(name: str, value: Any, _clock: _Clock) -> str:
     value = "" if value is None else value
     if not isinstance(value, str) or len(value) > LONGEST_NAME or (name in _REQUIRED and not value):
         raise ValueError(f"{name} must be a string of 1 to {LONGEST_NAME} characters, not {value!r:.60}")
@@ -116,13 +126,13 @@ def _string(name: str, value: Any, _now_s: float) -> str:
     return value
 
 
-def _enum(name: str, value: Any, _now_s: float) -> str:
+def _enum(name: str, value: Any, _clock: _Clock) -> str:
     if not isinstance(value, str) or value not in _KNOWN_TYPES:
         raise ValueError(f"{name} {value!r:.60} is unknown; one of {', '.join(MICRO_OPERATION_TYPES)}")
     return value
 
 
-def _count(name: str, value: Any, _now_s: float) -> int:
+def _count(name: str, value: Any, _clock: _Clock) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
@@ -130,14 +140,14 @@ def _count(name: str, value: Any, _now_s: float) -> int:
     return value
 
 
-def _amount(name: str, value: Any, _now_s: float) -> float:
+def _amount(name: str, value: Any, _clock: _Clock) -> float:
     number = _number(name, 0.0 if value is None else value)
     if number < 0:
         raise ValueError(f"{name} must be >= 0, not {number!r}")
     return number
 
 
-def _int64(name: str, value: Any, _now_s: float) -> int:
+def _int64(name: str, value: Any, _clock: _Clock) -> int:
     value = 0 if value is None else value
     if isinstance(value, bool) or not isinstance(value, int) or not -_LARGEST <= value <= _LARGEST:
         raise ValueError(f"{name} must be a 64-bit integer, not {value!r:.60}")

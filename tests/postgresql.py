@@ -34,6 +34,10 @@ class Server:
             connection.execute(f"CREATE DATABASE {name}")
         return str(self._server.get_uri(database=name))
 
+    def tools(self) -> Path:
+        """Where the server's own pg_dump and pg_restore are."""
+        return Path(self._server.bin_path)
+
     def restart(self, is_kill: bool = False) -> None:
         """Cut all connections off and start again; after a kill the server recovers first, which takes its time."""
         self._server.get_postmaster_info().process.send_signal(signal.SIGKILL if is_kill else signal.SIGINT)

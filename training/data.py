@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from features.database import DATABASE_ERRORS, Location
 from features.usage_files import UsageFileError, scan_series
 from models.panel import Panel
 from training.configuration import DataConfiguration
@@ -21,12 +21,12 @@ class NoDataError(ValueError):
     """There is nothing, or too little, to learn from; the message says what is there and what is needed."""
 
 
-def panel_of(directory: Path, data: DataConfiguration) -> Panel:
-    """The panel of the usage file that is asked for, or else of the data directory; raises NoDataError.
+def panel_of(directory: Path, data: DataConfiguration, database_url: str | None = None) -> Panel:
+    """The panel of the usage file that is asked for, or else of the data directory or server; raises NoDataError.
 
     Its values lie in a memory-mapped file that goes away with it.
     """
-    return panel_of_directory(directory, data) if data.usage is None else panel_of_file(data.usage, data)
+    return panel_of_directory(directory, data, database_url) if data.usage is None else panel_of_file(data.usage, data)
 
 
 def panel_of_file(usage: Path, data: DataConfiguration) -> Panel:
@@ -46,19 +46,20 @@ def mapped(usage: Path, window_ns: int, season: int) -> Panel:
         return map_panel(scan_series(usage), window_ns, season, Path(scratch) / _FILE)
 
 
-def panel_of_directory(directory: Path, data: DataConfiguration) -> Panel:
-    """The last windows of a platform's data directory; raises NoDataError when there are too few."""
-    database = directory / "metercast.db"
-    if not database.is_file():
+def panel_of_directory(directory: Path, data: DataConfiguration, database_url: str | None = None) -> Panel:
+    """The last windows of a platform's data directory, or of its PostgreSQL server; raises NoDataError for too few."""
+    database: Location = database_url or directory / "metercast.db"
+    name = "the PostgreSQL database" if database_url else str(directory)  # the URL may hold a password
+    if isinstance(database, Path) and not database.is_file():
         raise NoDataError(f"{directory} is no data directory: it has no metercast.db; run `metercast serve` or `demo`")
     try:
         with tempfile.TemporaryDirectory(prefix="metercast-panel-") as scratch:
             panel = panel_of_windows(database, data.window_s, data.windows, data.season, Path(scratch) / _FILE)
-    except sqlite3.OperationalError as error:
-        raise NoDataError(f"{database} cannot be read: {error}; is it the database of a platform?") from error
+    except DATABASE_ERRORS as error:
+        raise NoDataError(f"{name} cannot be read: {error}; is it the database of a platform?") from error
     if panel is None:
-        raise NoDataError(f"{directory} has no closed windows of {data.window_s} s; send events first")
-    return checked(panel, str(directory))
+        raise NoDataError(f"{name} has no closed windows of {data.window_s} s; send events first")
+    return checked(panel, name)
 
 
 def checked(panel: Panel, name: str) -> Panel:

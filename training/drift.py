@@ -25,7 +25,7 @@ class Verdict:
     drift: Drift | None = None
 
 
-def drift_of(directory: Path) -> Verdict:
+def drift_of(directory: Path, database_url: str | None = None) -> Verdict:
     """Measure the champion on the closed windows since it was trained; raises NoDataError without any windows.
 
     Without a champion, or with one that cannot be measured, training is what helps.
@@ -38,7 +38,7 @@ def drift_of(directory: Path) -> Verdict:
             raise KeyError("watched")
     except (BundleError, KeyError) as error:
         return Verdict(True, f"there is no champion that can be measured ({error})")
-    panel = panel_of_directory(directory, data)
+    panel = panel_of_directory(directory, data, database_url)
     reach = reach_of(metadata)
     with few_threads():
         losses = [live_losses(forecaster, panel, cut, reach) for cut in list(live_cuts(panel, metadata))[-ROLLING:]]

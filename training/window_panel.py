@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from features.database import Connection, Location, connect_for_reading
 from features.series import COUNTED, SEPARATOR
 from features.stored_windows import WindowsReader
 from models.panel import Panel
@@ -21,13 +22,13 @@ WINDOWS_AT_ONCE = 512
 _KEY = ("user_id", "operation_id", "micro_operation_type")
 
 
-def panel_of_windows(database: Path, window_s: int, windows: int, season: int, file: Path) -> Panel | None:
+def panel_of_windows(database: Location, window_s: int, windows: int, season: int, file: Path) -> Panel | None:
     """The last ``windows`` closed windows up to the last usage, as `features.series.all_series` has them.
 
     None where there are none. Windows that the engine may still add to are left out: they would teach that usage falls
-    at the end. Raises sqlite3.OperationalError for a file that is no platform's database.
+    at the end. Raises sqlite3.OperationalError for a file, DatabaseError for a server, that is no platform's database.
     """
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30, isolation_level=None)
+    connection = connect_for_reading(database)
     try:
         reader, window_ns = WindowsReader(), window_s * NANOSECONDS
         end_ns = min(_closed_until_ns(connection, window_s), _used_until_ns(connection, window_s))
@@ -50,13 +51,12 @@ def panel_of_windows(database: Path, window_s: int, windows: int, season: int, f
     return Panel(names, tenants, resources, kept, start_ns + min(used) * window_ns, window_ns, season)
 
 
-def _closed_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
-    query = "SELECT json_extract(state, '$.closed_until_ns.' || json_quote(CAST(? AS TEXT))) FROM engine"
-    row = connection.execute(query, (window_s,)).fetchone()
-    return int(row[0]) if row and row[0] else 0
+def _closed_until_ns(connection: Connection, window_s: int) -> int:
+    row = connection.execute("SELECT state FROM engine").fetchone()
+    return int(json.loads(row[0])["closed_until_ns"].get(str(window_s), 0)) if row and row[0] else 0
 
 
-def _used_until_ns(connection: sqlite3.Connection, window_s: int) -> int:
+def _used_until_ns(connection: Connection, window_s: int) -> int:
     """End of the last window that holds anything: a server that idles closes empty windows on and on."""
     latest = (
         "SELECT max(last_ns) FROM window_chunks WHERE window_s = ?",

@@ -39,9 +39,9 @@ class MultiViewBank:
     it.
     """
 
-    def __init__(self, series: int = 0, bars: float = 1.0) -> None:
-        """Room for so many series that have seen nothing; ``bars`` as in `severity`."""
-        self._bars = bars
+    def __init__(self, series: int = 0, rate: float = 1.0) -> None:
+        """Room for so many series that have seen nothing; ``rate`` as in `severity`."""
+        self._rate = rate
         self._plain = np.zeros((_PLAIN, series))
         self._records, self._before = (np.full((series, TAILS, RECORDS), -1.0) for _ in range(2))
         self._bound, self._least = (np.full((TAILS, series), -1.0) for _ in range(2))
@@ -112,7 +112,7 @@ class MultiViewBank:
         surprises = self._surprises(columns, tail, state)
         scales = np.sqrt(state[views.SQUARES])
         readings = _readings(
-            surprises, _ratios(scaled, scales, state, level), count >= views.WARM_UP, usual, scales[0], self._bars
+            surprises, _ratios(scaled, scales, state, level), count >= views.WARM_UP, usual, scales[0], self._rate
         )
         state[views.SEEN] += 1
         self._learn_tails(columns, tail, state)
@@ -202,13 +202,13 @@ def _ratios(scaled: Floats, scales: Floats, state: Floats, level: Floats) -> Flo
 
 
 def _readings(
-    surprises: Floats, ratios: Floats, is_warm: NDArray[np.bool_], usual: Floats, scale: Floats, bars: float
+    surprises: Floats, ratios: Floats, is_warm: NDArray[np.bool_], usual: Floats, scale: Floats, rate: float
 ) -> Readings:
     by_rarity = np.zeros(len(usual))
     some = np.flatnonzero(surprises.any(axis=0))
     by_rarity[some] = (surprises[:, some] ** views.NORM).sum(axis=0) ** (1 / views.NORM)
     by_scale = ratios.mean(axis=0)
-    scores = np.where(is_warm, severity(by_rarity, by_scale, bars), 0.0)
+    scores = np.where(is_warm, severity(by_rarity, by_scale, rate), 0.0)
     view = np.where(is_rarer(by_rarity, by_scale), surprises.argmax(axis=0), TAILS + ratios.argmax(axis=0))
     low, high = np.maximum(usual - 3 * scale, 0.0), np.maximum(usual + 3 * scale, 0.0)
     return Readings(scores, view, low, np.maximum(usual, 0.0), high)

@@ -7,9 +7,12 @@ ranks by its rarity. So one monotone scale serves who wants all and who wants th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+
+from models.detectors.views import PRIOR_INDEX
 
 BAR = 7.0
 """Nats of surprise that make a severity of one, where an alert opens."""
@@ -26,13 +29,15 @@ RAISE = 0.05
 _MOST = 1e6
 
 
-def severity(surprise: Any, scales: Any, bars: float = 1.0) -> Any:
+def severity(surprise: Any, scales: Any, rate: float = 1.0) -> Any:
     """Severity of values, arrays or numbers, from nats of surprise and mean scales; 1 or more opens an alert.
 
-    Below the bar the channels are summed in the cubic norm: about the greater, somewhat more where they agree. With
-    ``bars`` both bars are so many times higher.
+    Below the bar the channels are summed in the cubic norm: about the greater, somewhat more where they agree. Where
+    there are ``rate`` times as many values in the same time, what opens an alert must be so many times rarer: in nats,
+    and in scales by the power law that tails have before they are known (`PRIOR_INDEX`).
     """
-    rarity, scale = surprise / (bars * BAR), np.minimum(scales / (bars * SCALE_BAR), _MOST)
+    rarity = surprise / (BAR + math.log(rate))
+    scale = np.minimum(scales / (SCALE_BAR * rate ** (1 / PRIOR_INDEX)), _MOST)
     agreed = np.cbrt(rarity * rarity * rarity + scale * scale * scale)
     doubtful = np.where(agreed >= 1, 1 + DOUBT * (1 - 1 / np.maximum(agreed, 1.0)), agreed)
     confirmed = rarity + DOUBT + RAISE * np.log(np.maximum(scale, 1.0))

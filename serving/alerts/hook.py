@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from features.database import Connection
 from features.window_rows import WindowRows
 from models.detectors.multi_view_bank import Readings
-from models.detectors.severity import BAR
 from models.detectors.views import VIEWS
 from serving.alerts import calendar
 from serving.alerts import watch_list as of
@@ -55,8 +53,8 @@ class DetectionHook:
     def __init__(self, window_s: int, price: Price | None = None, gate: Gate | None = None) -> None:
         """Watch windows of one length; without ``price`` nothing is judged by money."""
         self.window_s = window_s
-        # Sixty times as many windows must not mean sixty times as many alarms: so many nats more are asked of each.
-        self._times_bar = 1 + max(0.0, math.log(FULL_RATE_S / window_s)) / BAR
+        # Sixty times as many windows must not mean sixty times as many alarms: each must be so much rarer.
+        self._rate = max(1.0, FULL_RATE_S / window_s)
         self._rates = Rates(price) if price else None
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
         self._planned: list[calendar.PlannedEvent] = []
@@ -98,7 +96,7 @@ class DetectionHook:
         if self._is_loaded:
             return
         create(connection)
-        self._bank, self._store, self._prices = SeriesBank(self._times_bar), DetectorStore(), UnitPrices()
+        self._bank, self._store, self._prices = SeriesBank(self._rate), DetectorStore(), UnitPrices()
         self._watched = WatchList(self._rates, self._store.load(connection, self._bank))
         self._values, self._waiting = WindowValues(self._watched), Waiting()
         self._episodes.put(read_open(connection))

@@ -48,9 +48,9 @@ class SeriesBank:
     What a step gives a series does not depend on the others in it: steps may be repeated for some of them.
     """
 
-    def __init__(self, bars: float = 1.0) -> None:
-        """``bars`` as in `models.detectors.severity`."""
-        self._bank, self._drift = MultiViewBank(bars=bars), SlowDriftBank()
+    def __init__(self, rate: float = 1.0) -> None:
+        """``rate`` as in `models.detectors.severity`."""
+        self._bank, self._drift = MultiViewBank(rate=rate), SlowDriftBank()
         self._own = np.zeros((4, 0))
         self.series = 0
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from features.data_home import data_home
+from features.data_home import add_database_url, data_home
 from features.database import Location, is_server
 
 
@@ -17,11 +16,7 @@ class NoDatabaseError(ValueError):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--data and --database-url."""
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory")
-    parser.add_argument(
-        "--database-url",
-        default=os.environ.get("METERCAST_DATABASE_URL"),
-        help="PostgreSQL instead of the data directory's file (default: METERCAST_DATABASE_URL)",
-    )
+    add_database_url(parser)
 
 
 def location_of(args: argparse.Namespace) -> Location:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,7 +38,7 @@ def batch_from_arrow(body: bytes, limits: Limits, now_s: float) -> tuple[Batch, 
         table = _checked_table(body, limits)
         key = _key(table, body)
         bad = faults(table, now_s)
-        rows = _rows(table, key, bad)
+        rows = event_rows(table, key, bad)
     except BodyError:
         raise
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
@@ -151,7 +151,7 @@ def _most(found: dict[str, pa.Array]) -> str:
     return f"{len(found[name])} of {name}"
 
 
-def _rows(table: pa.Table, key: tuple[str, int, int], bad: dict[int, str]) -> pa.RecordBatch:
+def event_rows(table: pa.Table, key: tuple[str, int, int], bad: Collection[int] = ()) -> pa.RecordBatch:
     """The good rows in `ARROW_SCHEMA`; optional columns that are missing are filled with their defaults."""
     if bad:
         table = table.filter(pa.array([row not in bad for row in range(table.num_rows)], pa.bool_()))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from metercast.event import FIELDS, MICRO_OPERATION_TYPES
 from numpy.typing import NDArray
 
-from features.schema import LONGEST_NAME, NEWEST_S, OLDEST_S
+from features.schema import FOR_OLDER, LONGEST_NAME, NEWEST_S, OLDEST_S
 
 _REQUIRED = ("user_id", "operation_id")
 _WITHOUT_BAR = ("user_id", "operation_id", "meter")
@@ -20,8 +20,9 @@ _TYPES = pa.array(MICRO_OPERATION_TYPES)
 _LARGEST = np.finfo(np.float64).max
 
 
-def faults(table: pa.Table, now_s: float) -> dict[int, str]:
+def faults(table: pa.Table, now_s: float, oldest_s: float = OLDEST_S) -> dict[int, str]:
     """Reasons by row, for the rows that cannot be taken; ``now_s`` is the receiver's clock."""
+    span = (now_s - oldest_s, now_s + NEWEST_S)
     found: dict[int, str] = {}
     for name in table.column_names:
         if name not in _KINDS:
@@ -29,7 +30,7 @@ def faults(table: pa.Table, now_s: float) -> dict[int, str]:
         column = table[name]
         if column.null_count:
             _note(found, _mask(pc.is_null(column)), f"{name} is missing")
-        for mask, reason in _CHECKS[_KINDS[name]](name, column, now_s):
+        for mask, reason in _CHECKS[_KINDS[name]](name, column, span):
             _note(found, mask, reason)
     return found
 
@@ -44,42 +45,45 @@ def _mask(column: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:
     return np.asarray(pc.fill_null(column, False))
 
 
+_Span = tuple[float, float]
+"""The oldest and the newest time that an event may have, in Unix seconds."""
+
 Faults = Iterator[tuple[NDArray[np.bool_], str]]
 
 
-def _timestamp(name: str, column: pa.ChunkedArray, now_s: float) -> Faults:
+def _timestamp(name: str, column: pa.ChunkedArray, span: _Span) -> Faults:
     plain = column.cast(pa.timestamp("ns")) if pa.types.is_timestamp(column.type) else column
     stamps = _numbers(plain.cast(pa.int64()))
-    newest_ns, oldest_ns = int((now_s + NEWEST_S) * 1e9), int((now_s - OLDEST_S) * 1e9)
+    oldest_ns, newest_ns = (int(edge * 1e9) for edge in span)
     if not len(stamps) or (stamps.max() <= newest_ns and stamps.min() >= oldest_ns):
         return
     valid, late, early = _valid(column), stamps > newest_ns, stamps < oldest_ns
     if late.any():
         yield late & valid, f"{name} is more than {NEWEST_S} s ahead of this clock"
     if early.any():
-        yield early & valid, f"{name} is older than {OLDEST_S // 86_400} days; use a correction instead"
+        yield early & valid, f"{name} is older than {OLDEST_S // 86_400} days; {FOR_OLDER}"
 
 
-def _count(name: str, column: pa.ChunkedArray, _now_s: float) -> Faults:
+def _count(name: str, column: pa.ChunkedArray, _span: _Span) -> Faults:
     low = _numbers(column.cast(pa.int64())) < 0
     if low.any():
         yield low & _valid(column), f"{name} must be an integer from 0 to 2^63-1"
 
 
-def _amount(name: str, column: pa.ChunkedArray, _now_s: float) -> Faults:
+def _amount(name: str, column: pa.ChunkedArray, _span: _Span) -> Faults:
     values = _numbers(column.cast(pa.float64()))
     good = (values >= 0) & (values <= _LARGEST)  # NaN is neither
     if not good.all():
         yield ~good & _valid(column), f"{name} must be a finite number >= 0"
 
 
-def _integer(name: str, column: pa.ChunkedArray, _now_s: float) -> Faults:
+def _integer(name: str, column: pa.ChunkedArray, _span: _Span) -> Faults:
     lowest = _numbers(column.cast(pa.int64())) == np.iinfo(np.int64).min
     if lowest.any():
         yield lowest, f"{name} must be a 64-bit integer above -2^63"
 
 
-def _string(name: str, column: pa.ChunkedArray, _now_s: float) -> Faults:
+def _string(name: str, column: pa.ChunkedArray, _span: _Span) -> Faults:
     if pa.types.is_dictionary(column.type):
         yield from _string_of_dictionary(name, column)
         return
@@ -98,7 +102,7 @@ def _string_of_dictionary(name: str, column: pa.ChunkedArray) -> Faults:
     """Only the values of a dictionary are looked at, and the rows that point at a bad one."""
     start = 0
     for chunk in column.chunks:
-        for mask, reason in _string(name, pa.chunked_array([chunk.dictionary]), 0.0):
+        for mask, reason in _string(name, pa.chunked_array([chunk.dictionary]), (0.0, 0.0)):
             bad = _mask(pc.is_in(chunk.indices, pa.array(np.flatnonzero(mask), chunk.indices.type)))
             whole = np.zeros(len(column), np.bool_)
             whole[start : start + len(chunk)] = bad
@@ -123,7 +127,7 @@ def _plainly_good(name: str, column: pa.ChunkedArray) -> bool:
     return True
 
 
-def _enum(name: str, column: pa.ChunkedArray, _now_s: float) -> Faults:
+def _enum(name: str, column: pa.ChunkedArray, _span: _Span) -> Faults:
     if pa.types.is_dictionary(column.type):
         known = all(pc.all(pc.is_in(chunk.dictionary, _TYPES)).as_py() is not False for chunk in column.chunks)
         if known:
@@ -148,7 +152,7 @@ def _valid(column: pa.ChunkedArray) -> NDArray[np.bool_]:
     return np.asarray(pc.is_valid(column))
 
 
-_CHECKS: dict[str, Callable[[str, pa.ChunkedArray, float], Faults]] = {
+_CHECKS: dict[str, Callable[[str, pa.ChunkedArray, _Span], Faults]] = {
     "timestamp_ns": _timestamp,
     "string": _string,
     "enum": _enum,

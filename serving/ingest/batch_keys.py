@@ -50,5 +50,10 @@ def event_ids(events: Sequence[Any], rejected: Sequence[Rejection]) -> tuple[byt
 
 
 def _hashed(event: Mapping[str, Any]) -> bytes:
-    name = "\0".join((str(event["userID"]), str(event.get("eventSource", "")), str(event[EVENT_ID])))
+    return event_id(str(event["userID"]), str(event.get("eventSource", "")), str(event[EVENT_ID]))
+
+
+def event_id(user: str, source: str, given: str) -> bytes:
+    """The id of an event, as the log remembers it."""
+    name = "\0".join((user, source, given))
     return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("seasonal-naive", "markov", "lstm", "ensemble")
+MODELS = ("seasonal-naive", "markov", "gaussian-process", "lstm", "ensemble")
 LIBRARIES = ("auto-ets", "lightgbm")
 SEEDED = ("lstm", "ensemble")
 

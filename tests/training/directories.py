@@ -8,7 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from features.sqlite_log import SqliteEventLog
+from features.database import Location
+from features.log import open_log
 from tests.features.events import batch, event
 from tests.serving.engines import caught_up
 from training.tracking import Tracking
@@ -32,7 +33,13 @@ def with_store(path: Path) -> Path:
 def platform_directory(path: Path, seconds: int = 60) -> Path:
     """A data directory with windows of two users, one a second, all of them closed."""
     path.mkdir(parents=True, exist_ok=True)
-    log = SqliteEventLog(path / "metercast.db")
+    fill(path / "metercast.db", seconds)
+    return path
+
+
+def fill(database: Location, seconds: int = 60) -> None:
+    """Windows of two users, one a second, all of them closed."""
+    log = open_log(database)
     began = time.time() - seconds - 30
     events = [
         event(0.0, user, cpuCycles=1000 + int(100 * math.sin(second)) + second, units=1.0, meter="executions")
@@ -41,6 +48,5 @@ def platform_directory(path: Path, seconds: int = 60) -> Path:
         for user in ("ada", "bo")
     ]
     log.append([batch(events)])
-    caught_up(log, path / "metercast.db")
+    caught_up(log, database)
     log.close()
-    return path

@@ -12,10 +12,11 @@ import pytest
 from features.series import all_series
 from models.panel import Panel
 from serving.storage.history import History
-from tests.training.directories import platform_directory
+from tests.postgresql import Server
+from tests.training.directories import fill, platform_directory
 from training import mapped_panel
 from training.configuration import DataConfiguration
-from training.data import panel_of_directory
+from training.data import NoDataError, panel_of, panel_of_directory
 from training.data_module import PanelDataModule
 from training.mapped_panel import is_mapped, map_panel
 
@@ -99,4 +100,18 @@ def test_windows_of_a_platform_are_the_series_it_serves(tmp_path: Path) -> None:
     assert panel.series == expected.series
     assert (panel.tenants, panel.resources) == (expected.tenants, expected.resources)
     assert panel.start_ns == expected.start_ns
+    np.testing.assert_allclose(panel.values, expected.values, rtol=1e-12)
+
+
+def test_windows_on_a_server_are_those_of_a_file(tmp_path: Path, postgresql_server: Server) -> None:
+    """Training on a PostgreSQL database learns from its windows; one that is no platform's is told."""
+    data = DataConfiguration(window_s=1, season=6, windows=500, horizon=6)
+    url = postgresql_server.database()
+    with pytest.raises(NoDataError, match="the PostgreSQL database cannot be read"):
+        panel_of(tmp_path, data, url)
+    fill(url)
+    panel = panel_of(tmp_path, data, url)
+    windows = History(url).windows(1, 0, panel.start_ns + panel.windows * SECOND_NS)
+    expected = Panel.from_frame(all_series(windows, SECOND_NS), SECOND_NS, 6)
+    assert panel.series == expected.series
     np.testing.assert_allclose(panel.values, expected.values, rtol=1e-12)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.data_home import data_home
+from features.data_home import add_database_url, data_home
 
 if TYPE_CHECKING:
     from training.promotion import Contest, Promotion
@@ -46,6 +46,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast promote", description=__doc__)
     parser.add_argument("model", help="version number in the registry, or the name of a model for its latest version")
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory of the platform")
+    add_database_url(parser)
     parser.add_argument("--usage", type=Path, help="compare on this table of series instead (Parquet or CSV)")
     parser.add_argument("--origins", type=int, default=3, help="forecast from so many past moments (default: 3)")
     parser.add_argument("--metric", choices=("wql", "mase", "bill_wape"), default="wql", help="default: wql")
@@ -70,7 +71,7 @@ def _contest(tracking: Tracking, version: str, args: argparse.Namespace) -> Cont
     metadata = loaded(tracking, version)[1]
     known: dict[str, Any] = {key: metadata[key] for key in ("window_s", "season", "horizon")}
     try:
-        panel = panel_of(args.data, DataConfiguration(**known, usage=args.usage))
+        panel = panel_of(args.data, DataConfiguration(**known, usage=args.usage), args.database_url)
     except NoDataError as error:
         raise ValueError(
             f"{error}. There is nothing to compare with the champion on; give --usage FILE or promote by --force"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from features.data_home import data_home
+from features.data_home import add_database_url, data_home
 from training.commands.figure_table import figure_table
 from training.configuration import ConfigurationError, TrainConfiguration, load_configuration
 from training.data import NoDataError, panel_of
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         configuration = _configuration(args)
         if args.if_drifted and not _has_drifted(args):
             return 0
-        panel = panel_of(args.data, configuration.data)
+        panel = panel_of(args.data, configuration.data, args.database_url)
         from training.run import train  # MLflow and Lightning take seconds to import: only once the input is right
 
         with _progress() as bar:
@@ -69,7 +69,7 @@ def _has_drifted(args: argparse.Namespace) -> bool:
     """Whether there is a reason to train; tells it, and as the answer where there is none."""
     from training.drift import drift_of
 
-    verdict = drift_of(args.data)
+    verdict = drift_of(args.data, args.database_url)
     print(f"metercast train: {verdict.reason}", file=sys.stderr)
     if not verdict.retrain and args.json:
         print(json.dumps({"trained": False, "drift": asdict(verdict)}, indent=2))
@@ -95,6 +95,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast train", description=__doc__)
     parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory of the platform")
+    add_database_url(parser)
     parser.add_argument("--promote", action="store_true", help="promote the best if it wins, whatever the file says")
     parser.add_argument("--if-drifted", action="store_true", help="train only where the champion's accuracy has fallen")
     parser.add_argument("--seed", type=int, help="of the training of networks, whatever the file says")

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from features.data_home import data_home
+from features.data_home import add_database_url, data_home
 from training.configuration import ConfigurationError, TrainConfiguration, TuneConfiguration, load_tune_configuration
 from training.data import NoDataError, panel_of
 from training.tasks import TaskError, load_task
@@ -65,6 +65,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="metercast tune", description=__doc__)
     parser.add_argument("config", type=Path, help="search (YAML), e.g. configs/tune/lstm.yaml")
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory; holds the study too")
+    add_database_url(parser)
     parser.add_argument("--task", type=Path, help="search on what lies before the first origin of this task instead")
     parser.add_argument("--trials", type=int, help="how many trials the study shall have in all")
     parser.add_argument("--workers", type=int, default=1, help="trials at once, a process each (default: 1)")
@@ -79,7 +80,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def _data(args: argparse.Namespace, configuration: TuneConfiguration) -> tuple[Panel, int]:
     """The panel to search on and the horizon; of a task only its past, so that its origins stay unseen."""
     if args.task is None:
-        return panel_of(args.data, configuration.data), configuration.data.horizon
+        return panel_of(args.data, configuration.data, args.database_url), configuration.data.horizon
     task = load_task(args.task)
     return task.panel.until(task.cuts[0]), task.horizon
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +29,9 @@ def test_the_scale_alone_opens_but_ranks_below_what_is_rare() -> None:
 
 
 def test_short_windows_need_more() -> None:
-    """With bars twice as high, what was just severe is half as severe."""
-    assert abs(float(severity(BAR, 0.0, 2.0)) - 0.5) < 1e-12
-    assert severity(2 * BAR, 2 * SCALE_BAR, 2.0) == severity(BAR, SCALE_BAR)
+    """Where sixty times as many values come, each must be sixty times rarer."""
+    assert severity(BAR + math.log(60), 0.0, 60.0) >= 1 > severity(BAR + math.log(59), 0.0, 60.0)
+    assert severity(0.0, 60 ** (1 / 3) * SCALE_BAR, 60.0) == severity(0.0, SCALE_BAR)
 
 
 def test_agreement_below_the_bar_raises() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from serving.api.app import create_app
 from serving.commands.backup import backup, restore
+from tests.postgresql import Server
 
 DEPLOY = Path(__file__).parents[3] / "configs" / "deploy"
 
@@ -48,3 +50,31 @@ def test_restore_refuses_what_is_no_backup(tmp_path: Path, capsys: pytest.Captur
     file.write_bytes(b"not a backup")
     assert restore([str(file), "--data", str(tmp_path / "data")]) == 2
     assert "broken.tar.gz" in capsys.readouterr().err
+
+
+def test_backup_of_a_server_is_restored_into_an_empty_one(
+    settings: Any,
+    feed: Any,
+    postgresql_server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that is in a PostgreSQL database is the same in another, which has to be empty."""
+    monkeypatch.setenv("PATH", f"{postgresql_server.tools()}{os.pathsep}{os.environ['PATH']}")
+    url, other = postgresql_server.database(), postgresql_server.database()
+    file, data = tmp_path / "backup.tar.gz", tmp_path / "restored"
+    given = settings.model_copy(update={"database_url": url})
+    with TestClient(create_app(given)) as client:
+        feed(client)
+        spent = client.get("/v1/spend", params={"user": "acme"}).json()
+        assert backup([str(file), "--data", str(settings.data), "--database-url", url, "--json"]) == 0
+        held = json.loads(capsys.readouterr().out)
+        assert held["batches"] == 1
+        assert restore([str(file), "--data", str(data)]) == 2  # without a server to restore it to
+        assert restore([str(file), "--data", str(data), "--database-url", url]) == 1  # which is not empty
+        assert "restore into a new, empty one" in capsys.readouterr().err
+    assert restore([str(file), "--data", str(data), "--database-url", other, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == held["events"]
+    with TestClient(create_app(given.model_copy(update={"data": data, "database_url": other}))) as client:
+        assert client.get("/v1/spend", params={"user": "acme"}).json() == spent
