@@ -16,6 +16,7 @@ from serving.estimating.forecasting import NANOSECONDS
 from serving.estimating.futures import Checkpoint, Futures, Request, Sources
 from serving.estimating.passing import along, next_tiers, passing
 from serving.estimating.sampled_usage import usage_futures
+from serving.plans.plan_catalogue import PlanCatalogue
 from serving.pricing.money import rounded
 from serving.pricing.paths import PathCosts
 from serving.pricing.plan import Plan
@@ -132,15 +133,17 @@ def _spent(sources: Sources, plan: Plan, futures: Futures, request: Request) -> 
 
     So it is where the plan changed within the period: each part of it is billed under the version that held.
     """
-    biller = sources.commerce.biller
     until_ns = min(futures.spent_until_ns, request.end_ns)
     if until_ns <= request.start_ns:
         return futures.now.costs(plan, futures.columns).totals[0]
     period = Period(request.start_ns, until_ns)
-    versions = biller.versions(plan.id, request.user, period)
+    # Plans from files alone, without a platform that published them, have one version each.
+    is_published = isinstance(sources.plans, PlanCatalogue)
+    versions = sources.commerce.biller.versions(plan.id, request.user, period) if is_published else [plan]
     if len(versions) == 1 and not any(charge.factors for charge in plan.charges):
         return futures.now.costs(plan, futures.columns).totals[0]
-    return biller.under(versions, request.user, period, HistoryReader(sources.history, request.user)).total
+    reader = HistoryReader(sources.history, request.user)
+    return sources.commerce.biller.under(versions, request.user, period, reader).total
 
 
 def _operations(now: PathCosts, cost: PathCosts) -> list[dict[str, Any]]:
