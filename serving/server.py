@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import socket
 import sys
 from typing import Any
 
+import torch
 import uvicorn
 from fastapi import FastAPI
 
@@ -26,6 +28,8 @@ def run(app: FastAPI, listener: socket.socket, **settings: Any) -> None:
         app, http=protocol_of(app), log_config=None, access_log=False, server_header=False, **settings
     )
     sys.setswitchinterval(_SWITCH_S)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # forecasts are small, and threads of torch would wait for those that serve
     _keep_memory()
     gc.collect()
     gc.freeze()  # what a server is made of stays; looking through it would stop all threads for 0.2 s each time

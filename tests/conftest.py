@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.demo_run import run_demo
 
 settings.register_profile("house", deadline=None)  # speed is measured by benchmarks; a busy machine fails no test
 settings.load_profile("house")
+# Several processes test side by side: threads of torch and BLAS would wait for each other's processors.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
