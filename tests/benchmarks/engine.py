@@ -6,6 +6,7 @@ Each contender runs in a process of its own on one thread; what it spends is CPU
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -285,6 +286,8 @@ def main() -> None:
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if importlib.util.find_spec("duckdb") is None:
+        parser.error("DuckDB is not installed; `make bench-engine` installs what it needs")
     if args.contender:
         limit = 2 if args.contender in SLOW else 10**9
         figures = CONTENDERS[args.contender](args.directory, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import tempfile
@@ -152,6 +153,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=50_000_000, help="default: %(default)s")
     args = parser.parse_args()
+    if importlib.util.find_spec("duckdb") is None:
+        parser.error("DuckDB is not installed; `make bench-history` installs what it needs")
     start_ns = time.time_ns() // HOUR_NS * HOUR_NS - DAYS * 24 * HOUR_NS
     end_ns = start_ns + DAYS * 24 * HOUR_NS
     with tempfile.TemporaryDirectory() as name:
