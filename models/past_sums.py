@@ -96,7 +96,7 @@ def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]
 
 def _summary(missed: Array, season: int, horizon: int) -> PastSums:
     """What to keep of errors (stretches, series, origins), NaN where there is none."""
-    there: NDArray[np.bool_] = np.isfinite(missed).all(axis=0)
+    there = np.asarray(np.isfinite(missed).all(axis=0))
     count = np.maximum(there.sum(axis=1), 1)
     missed = np.where(there, missed, 0.0)
     squared = (np.median(missed, axis=0) ** 2).sum(axis=1) / count
