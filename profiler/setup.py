@@ -13,7 +13,11 @@ SOURCES = (
     "asgi",
     "allocations",
     "charging",
-    "records",
+    "recording",
+    "names",
+    "totals",
+    "drain",
+    "ring_file",
     "rows",
     "clock",
     "got",
@@ -25,7 +29,7 @@ setup(
         Extension(
             "metercast._engine",
             [f"native/{name}.c" for name in SOURCES],
-            depends=["native/engine.h", "native/rows.h", "native/clock.h", "native/libc_calls.h"],
+            depends=["native/engine.h", "native/recording.h", "native/rows.h", "native/clock.h", "native/libc_calls.h"],
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -20,7 +20,7 @@ from metercast.totals import EXECUTIONS
 
 __all__ = ["CODE", "CONTRACT", "Engine"]
 
-CONTRACT = 3
+CONTRACT = 4
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
 
 CUSTOM = CODE["CUSTOM"]
@@ -225,6 +225,22 @@ class Engine(Charging):
     def mute(self) -> None:
         """Record nothing of this thread, ever."""
         self.state_of_thread().is_muted = True
+
+    def keep_in(self, path: str, offset_ns: int, hz: int) -> bool:  # noqa: ARG002 -- of the compiled engine
+        """Keep records in a file that outlives the process, until a batch holds them; this engine cannot.
+
+        ``offset_ns`` is from the elapsed clock to Unix time, ``hz`` what CPU time becomes cycles by.
+        """
+        return False
+
+    def keep_no_more(self) -> None:
+        """Leave the file of `keep_in` with what it holds."""
+
+    def intend(self) -> None:
+        """All that was taken so far is in a batch that is about to get its name."""
+
+    def release(self) -> None:
+        """It has it: the file's room is free again."""
 
     def count_allocations(self) -> bool:
         """Count the bytes that operations allocate; this engine cannot."""

@@ -25,9 +25,25 @@ static int64_t calls_of_ended, attributed_of_ended_ns, moved_by_ended[2];
 /* Threads ---------------------------------------------------------------------------------------------------------- */
 
 static void thread_ends(void *value) {
+    Thread *thread = value;
     metercast_thread = NULL;
     pthread_mutex_lock(&threads_lock); /* from here on nobody asks for this thread's clock */
-    atomic_store(&((Thread *)value)->is_over, 1);
+    if (thread->ring) atomic_store(&thread->ring->writer, 0);
+    thread->ring = NULL;
+    atomic_store(&thread->is_over, 1);
+    pthread_mutex_unlock(&threads_lock);
+}
+
+void threads_have_ring(Thread *thread, Ring *ring) {
+    pthread_mutex_lock(&threads_lock);
+    thread->ring = ring;
+    pthread_mutex_unlock(&threads_lock);
+}
+
+void threads_forget_rings(const Recording *recording) {
+    pthread_mutex_lock(&threads_lock);
+    for (Thread *thread = threads; thread; thread = thread->next)
+        if (thread->ring && thread->ring->recording == recording) thread->ring = NULL;
     pthread_mutex_unlock(&threads_lock);
 }
 
@@ -152,17 +168,17 @@ void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t
 /* Recording, with the GIL ------------------------------------------------------------------------------------------- */
 
 static void record_sum(Engine *engine, Execution *execution, int code, const Sum *sum, int64_t now_ns) {
-    ring_append(&engine->ring, execution, NULL,
+    recording_append(&engine->recording, execution, NULL,
                 (Record){.ended_ns = now_ns, .cpu_ns = sum->cpu_ns, .memory = sum->memory, .network = sum->network,
                          .disk = sum->disk, .duration_ns = sum->cpu_ns, .code = (uint32_t)code});
 }
 
 static void record_time(Engine *engine, Execution *execution, int64_t cpu_ns, int64_t wait_ns, int64_t now_ns) {
     if (cpu_ns)
-        ring_append(&engine->ring, execution, NULL,
+        recording_append(&engine->recording, execution, NULL,
                     (Record){.ended_ns = now_ns, .cpu_ns = cpu_ns, .duration_ns = cpu_ns, .code = CPU_INSTRUCTION});
     if (wait_ns)
-        ring_append(&engine->ring, execution, NULL,
+        recording_append(&engine->recording, execution, NULL,
                     (Record){.ended_ns = now_ns, .duration_ns = wait_ns, .code = WAIT});
 }
 
@@ -290,13 +306,13 @@ void close_execution(Engine *engine, Thread *thread, Execution *execution) {
     settle(engine, thread);
     int64_t now_ns = thread->elapsed_mark, late_bytes = metercast_end_execution(execution);
     if (late_bytes)
-        ring_append(&engine->ring, execution, NULL,
+        recording_append(&engine->recording, execution, NULL,
                     (Record){.ended_ns = now_ns, .network = late_bytes, .code = NETWORK_RECEIVE});
     record_kept(engine, execution, now_ns);
     int64_t cpu_ns = execution->own.cpu_ns;
     execution->own.cpu_ns = 0;
     record_charge(engine, execution, &execution->own, now_ns);
-    ring_append(&engine->ring, execution, metercast_executions_text,
+    recording_append(&engine->recording, execution, metercast_executions_text,
                 (Record){.ended_ns = now_ns, .cpu_ns = cpu_ns, .duration_ns = cpu_ns, .units = 1.0,
                          .code = CPU_INSTRUCTION});
     if (thread->charged && (thread->charged != execution || thread->is_foreign)) leave(engine, thread);

@@ -9,60 +9,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include "clock.h"
+#include "recording.h"
 
 /* Codes of micro-operation types: their places in metercast.event.MICRO_OPERATION_TYPES. */
 enum {
     CPU_INSTRUCTION, MEMORY_READ, MEMORY_WRITE, MEMORY_ALLOC, NETWORK_SEND, NETWORK_RECEIVE,
     DISK_READ, DISK_WRITE, WAIT, GPU_COMPUTE, CUSTOM, UNATTRIBUTED, PROFILER_SELF, CODES
 };
-
-/* Records ---------------------------------------------------------------------------------------------------------- */
-
-/* One micro-operation, of fixed size; names are places in the table of names. */
-typedef struct {
-    int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
-    double units;
-    int64_t execution, parent;
-    uint32_t operation, user, meter, code;
-} Record;
-
-/* What all records of one user, operation, type and meter come to. */
-typedef struct {
-    uint32_t operation, user, meter, code;
-    int64_t records, cpu_ns, memory, network, disk, duration_ns;
-    double units;
-} Total;
-
-/* Texts by number; 0 is the empty one. Forgotten as a whole when they are many and no record names one. */
-typedef struct {
-    PyObject *numbers; /* dict: text -> place */
-    PyObject **texts;
-    uint32_t count, room, generation;
-} Names;
-
-/* Written by whoever holds the GIL, so there is one writer and one reader at a time. */
-typedef struct {
-    Names names;
-    Record *records;
-    Py_ssize_t capacity, allocated, first, count;
-    Total *totals; /* hash table with open addressing; records == 0: the place is free */
-    Py_ssize_t places, used;
-    long long dropped, recorded;
-    Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
-    char is_on, sums_up;
-} Ring;
-
-struct Execution;
-int ring_init(Ring *ring, Py_ssize_t capacity);
-void ring_clear(Ring *ring); /* forget everything that waits */
-void ring_free(Ring *ring);
-/* Keep a record of the execution's; the names and numbers are filled in here. */
-void ring_append(Ring *ring, struct Execution *execution, PyObject *meter, Record record);
-PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns);
-/* (records taken, rows as metercast/shipping/batch.py has them); `folds`: those of one run, type and meter add up to one. */
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds);
-PyObject *ring_take_totals(Ring *ring);
-int ring_types_ready(void);
 
 /* Executions ------------------------------------------------------------------------------------------------------- */
 
@@ -120,6 +73,7 @@ typedef struct Thread {
     int is_busy, is_muted;
     int64_t allocated;      /* bytes ever, where they are counted; written by the thread alone and without the lock */
     int64_t allocated_mark; /* those of them that are charged */
+    Ring *ring;             /* that it has added to last; guarded by the lock of the list of threads where it changes */
 } Thread;
 
 extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
@@ -151,7 +105,7 @@ static inline Charge *charge_of(Thread *thread) {
 typedef struct {
     PyObject_HEAD
     PyObject *current, *user, *default_user, *user_headers;
-    Ring ring;
+    Recording recording;
     long long tick, number;
 } Engine;
 
@@ -175,6 +129,8 @@ void collect(Engine *engine); /* settle every thread, as before a flush */
 int64_t threads_calls(void);
 int64_t threads_attributed_ns(void);
 void threads_moved(int64_t moved[2]);
+void threads_have_ring(Thread *thread, Ring *ring);
+void threads_forget_rings(const Recording *recording);
 void threads_after_fork(Engine *engine, Execution *current);
 
 /* engine.c */
