@@ -38,7 +38,7 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
         "METERCAST_JOURNAL",
         bool,
         False,
-        "count what a SIGKILL interrupts; batches go to disk first",
+        "a SIGKILL loses no record: kept in files until delivered, or counted",
     ),
     (
         "allocations",

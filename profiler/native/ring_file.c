@@ -12,6 +12,7 @@
 
 #define PAGE 4096
 #define NAMES_ROOM (4 << 20)
+#define FILE_LIMIT (256 << 20) /* rings of more threads are in memory: their records are counted and not kept */
 
 static Recording *kept; /* the one of this process that is in a file */
 
@@ -70,7 +71,8 @@ void ring_file_close(Recording *recording) {
 int ring_file_add(Recording *recording, Ring *ring) {
     FileHead *head = recording->file.head;
     size_t size = head->ring_stride;
-    void *place = map(recording->file.descriptor, size, head->rings_offset + head->rings * head->ring_stride);
+    uint64_t offset = head->rings_offset + head->rings * size;
+    void *place = offset + size > FILE_LIMIT ? MAP_FAILED : map(recording->file.descriptor, size, offset);
     if (place == MAP_FAILED) return 0;
     ring->positions = place;
     ring->records = (Record *)((char *)place + PAGE);

@@ -64,10 +64,10 @@ class SelfCost:
         change = self._governor.judge(records, shipping_ns, recording_ns)
         return rows if change is None else [*rows, self.change(change)]
 
-    def lost(self, lost: Lost) -> Row:
-        """The event of what a killed process had recorded, and no batch has."""
+    def lost(self, lost: Lost, records: int) -> Row:
+        """The event of so many records that a killed process has made, and that are gone."""
         key = (self._user, OPERATION, _SELF, LOST)
-        return self._row(key, 0, "killed", float(lost.records), time_ns=lost.found_ns)
+        return self._row(key, 0, "killed", float(records), time_ns=lost.found_ns)
 
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""

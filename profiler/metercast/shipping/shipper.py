@@ -33,6 +33,8 @@ _ENOUGH_RECORDS = 200
 _LOOKS = 3
 """Less than that waits for so many intervals: 1.5 s by default, where the platform lets events be 2 s late."""
 _RECORDS_AT_ONCE = 20_000
+_KILLED_AT_ONCE = 2_000
+"""Events in a batch of what a killed process has left; the same whoever tells of it, so that the batches are."""
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
 _GRACE_S = 5.0
@@ -107,8 +109,8 @@ class Shipper:
         if delivery is None or delivery.spool is None:
             return
         directory = delivery.spool.directory
-        self._journal = delivery.journal = Journal(directory, delivery.producer)
-        self.engine.count_into(self._journal.recorded)
+        keeps_records = self._pseudonyms is None  # a file of records would have the names that are to be hidden
+        self._journal = delivery.journal = Journal(directory, delivery.producer, self.engine, keeps_records)
         self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:
@@ -196,7 +198,13 @@ class Shipper:
     def _tell_of_killed(self) -> None:
         """Complete what killed processes have left in the place where this one keeps its batches."""
         for one in self._killed:
-            if self.delivery is not None and (not one.records or self.delivery.keep_for(one, self.self_cost.lost(one))):
+            rows = one.rows()
+            if one.records > len(rows):
+                rows.append(self.self_cost.lost(one, one.records - len(rows)))
+            parts = [rows[at : at + _KILLED_AT_ONCE] for at in range(0, len(rows), _KILLED_AT_ONCE)]
+            if self.delivery is not None and all(
+                self.delivery.keep_for(one, one.sequence + place, part) for place, part in enumerate(parts)
+            ):
                 one.forget()
 
     def _answer(self, request: str) -> dict[str, Any]:
@@ -214,7 +222,6 @@ class Shipper:
             self.delivery.close()
             self.lost.add(self.delivery.lost)
         if self._journal is not None:
-            self.engine.count_into(None)
             self._journal.close()
 
     def _round(self) -> None:
