@@ -21,6 +21,9 @@ SOURCES = (
     "rows",
     "clock",
     "got",
+    "libc_calls",
+    "descriptors",
+    "connections",
     "stdio",
 )
 

@@ -242,6 +242,13 @@ class Engine(Charging):
     def release(self) -> None:
         """It has it: the file's room is free again."""
 
+    def unexplained(self, is_ending: bool) -> tuple[int, int]:  # noqa: ARG002 -- of the compiled engine
+        """TCP bytes (received, sent) that the kernel counted and no operation was charged for; this engine cannot tell.
+
+        ``is_ending``: with what an open connection received and may still be charged to the operation that answers.
+        """
+        return 0, 0
+
     def count_allocations(self) -> bool:
         """Count the bytes that operations allocate; this engine cannot."""
         return False

@@ -319,6 +319,15 @@ static PyObject *engine_moved(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
     return Py_BuildValue("(LL)", (long long)moved[0], (long long)moved[1]);
 }
 
+static PyObject *engine_unexplained(Engine *Py_UNUSED(self), PyObject *is_ending) {
+    int64_t bytes[2];
+    int ends = PyObject_IsTrue(is_ending);
+    Py_BEGIN_ALLOW_THREADS
+    metercast_unexplained(ends, bytes);
+    Py_END_ALLOW_THREADS
+    return Py_BuildValue("(LL)", (long long)bytes[0], (long long)bytes[1]);
+}
+
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     return PyBool_FromLong(metercast_intercept());
 }
@@ -344,6 +353,7 @@ static int set_is_on(Engine *self, PyObject *value, void *Py_UNUSED(closure)) {
         usual_short_ns = metercast_has_sections ? 1 : metercast_short_ns;
         metercast_short_ns = usual_short_ns;
     }
+    if (self->recording.is_on && !atomic_load(&metercast_is_on)) metercast_explain_all();
     atomic_store(&metercast_is_on, self->recording.is_on);
     return 0;
 }
@@ -427,6 +437,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(calls, METH_NOARGS),
     METHOD(attributed_ns, METH_NOARGS),
     METHOD(moved, METH_NOARGS),
+    METHOD(unexplained, METH_O),
     METHOD(intercept, METH_NOARGS),
     METHOD(count_allocations, METH_NOARGS),
     METHOD(count_numpy, METH_O),

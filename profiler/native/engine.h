@@ -145,6 +145,15 @@ int metercast_count_numpy(PyObject *table); /* -1: an error is set */
 
 /* got.c */
 int metercast_intercept(void);
+
+/* connections.c */
+
+/* TCP bytes [received, sent] that the kernel counted and no operation was charged for, so far; `is_ending`: of open
+ * connections too what may still be charged. */
+void metercast_unexplained(int is_ending, int64_t bytes[2]);
+void metercast_explain_all(void); /* forget what is unexplained, as it was moved while metering was off */
+
+/* descriptors.c */
 void metercast_forget_forked(void);
 /* The execution ends: no connection points to it any more. Returns the bytes received for it outside of it. */
 int64_t metercast_end_execution(Execution *execution);

@@ -238,7 +238,7 @@ class Shipper:
         self._put(self.converter.totals(grown))
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
-        self._put(self.self_cost.rows(recorded, dropped))
+        self._put(self.self_cost.rows(recorded, dropped, is_ending=self._stopping))
         changes, self._changes = self._changes, []
         self._put([self.self_cost.change(text) for text in changes])
         self._ship_full_batches()
