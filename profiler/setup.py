@@ -1,6 +1,7 @@
 """Adds the compiled engine, which is optional: without a compiler the package installs and works all the same."""
 
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -20,6 +21,7 @@ SOURCES = (
     "ring_file",
     "rows",
     "clock",
+    "counters",
     "got",
     "libc_calls",
     "descriptors",
@@ -32,7 +34,7 @@ setup(
         Extension(
             "metercast._engine",
             [f"native/{name}.c" for name in SOURCES],
-            depends=["native/engine.h", "native/recording.h", "native/rows.h", "native/clock.h", "native/libc_calls.h"],
+            depends=glob("native/*.h"),
             extra_compile_args=FLAGS,
             optional=True,
         )

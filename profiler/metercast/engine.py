@@ -12,9 +12,11 @@ Calls are added up per execution and type and recorded when the execution ends o
 from __future__ import annotations
 
 import contextvars
+import errno
 import os
 
 from metercast.charging import CODE, CPU_INSTRUCTION, STALE_TICKS, Charging, elapsed_clock
+from metercast.clock import SOURCE_THREAD_CLOCK
 from metercast.execution import Charge, Execution
 from metercast.totals import EXECUTIONS
 
@@ -34,6 +36,7 @@ class Engine(Charging):
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
+        self.source = SOURCE_THREAD_CLOCK
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.seed_numbers()
 
@@ -252,6 +255,15 @@ class Engine(Charging):
     def count_allocations(self) -> bool:
         """Count the bytes that operations allocate; this engine cannot."""
         return False
+
+    def count_cycles(self, event: str, needs_page: bool, hz: int) -> str:  # noqa: ARG002 -- of the compiled engine
+        """Charge cycles as the processor's counter tells, from here on; returns the `source` of what is charged.
+
+        ``event`` is ``cycles``, or ``task-clock``, which counts ns and is there without a counter; ``needs_page``: only
+        where it is read without a system call; ``hz``: the frequency by which cycles become the CPU time of records.
+        Raises OSError where that cannot be done, as always with this engine.
+        """
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     def count_numpy(self, table: object) -> None:
         """Count what NumPy allocates for arrays, given the capsule of its C interface; this engine cannot."""

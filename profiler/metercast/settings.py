@@ -32,6 +32,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
+    (
+        "cycles",
+        "METERCAST_CYCLES",
+        str,
+        "auto",
+        "by the processor's `counter`, by the `nominal` frequency, or `auto`: by a counter that is cheap to read",
+    ),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
     (
         "journal",
@@ -73,6 +80,7 @@ class Settings:
     interval_s: float
     timeout_s: float
     clock: str
+    cycles: str
     engine: str
     journal: bool
     allocations: bool
@@ -112,6 +120,8 @@ def _parse(variable: str, kind: type, text: str) -> object:
         _check_keys(text)
     if variable == "METERCAST_CLOCK" and value not in ("exact", "adaptive", "coarse"):
         raise ValueError(f"{variable}={text!r} is none of `exact`, `adaptive`, `coarse`. Set one of them or unset it.")
+    if variable == "METERCAST_CYCLES" and value not in ("auto", "counter", "nominal"):
+        raise ValueError(f"{variable}={text!r} is none of `auto`, `counter`, `nominal`. Set one of them or unset it.")
     if variable == "METERCAST_DETAIL" and value not in ("execution", "call"):
         raise ValueError(f"{variable}={text!r} is neither `execution` nor `call`. Set one of them or unset it.")
     return value

@@ -33,10 +33,11 @@ static int engine_init(Engine *self, PyObject *args, PyObject *kwargs) {
     self->current = PyContextVar_New("metercast", Py_None);
     self->user = PyContextVar_New("metercast_user", metercast_empty_text);
     self->default_user = PyUnicode_FromString("unknown");
+    self->source = PyUnicode_InternFromString("thread-clock");
     self->user_headers = Py_BuildValue("(ss)", "X-Metercast-User", "X-User");
     seed_numbers(self);
     if (!recording_init(&self->recording, capacity)) return -1;
-    return self->current && self->user && self->default_user && self->user_headers ? 0 : -1;
+    return self->current && self->user && self->default_user && self->source && self->user_headers ? 0 : -1;
 }
 
 static void engine_dealloc(Engine *self) {
@@ -44,6 +45,7 @@ static void engine_dealloc(Engine *self) {
     Py_XDECREF(self->current);
     Py_XDECREF(self->user);
     Py_XDECREF(self->default_user);
+    Py_XDECREF(self->source);
     Py_XDECREF(self->user_headers);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
@@ -70,7 +72,7 @@ static Execution *open_below(Engine *self, PyObject *operation, PyObject *user, 
     execution->user = user_in_force(self, user, parent);
     execution->parent = parent && parent->is_open ? (Execution *)Py_NewRef(parent) : NULL;
     execution->is_open = 1;
-    execution->own = (Charge){0, 0, 0, self->tick, thread->serial};
+    execution->own = (Charge){.tick = self->tick, .owner = thread->serial};
     open_execution(self, thread, execution, parent);
     return execution;
 }
@@ -245,7 +247,8 @@ static PyObject *engine_keep_in(Engine *self, PyObject *args) {
     long long offset_ns, hz;
     if (!PyArg_ParseTuple(args, "O&LL", PyUnicode_FSConverter, &path, &offset_ns, &hz)) return NULL;
     int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
-    int failed = self->recording.file.descriptor ? 0 : ring_file_open(&self->recording, path, shift_ns, hz);
+    const char *source = PyUnicode_AsUTF8(self->source);
+    int failed = self->recording.file.descriptor ? 0 : ring_file_open(&self->recording, path, shift_ns, hz, source);
     Py_DECREF(path);
     return failed ? NULL : PyBool_FromLong(1);
 }
@@ -268,9 +271,9 @@ static PyObject *engine_release(Engine *self, PyObject *Py_UNUSED(ignored)) {
 
 static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignored)) {
     metercast_forget_forked();
+    threads_after_fork(self, current_execution(self)); /* first: another thread may have had its locks */
     recording_after_fork(&self->recording);
     seed_numbers(self);
-    threads_after_fork(self, current_execution(self));
     Py_RETURN_NONE;
 }
 
@@ -335,6 +338,17 @@ static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(i
 static PyObject *engine_count_allocations(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     metercast_count_allocations();
     Py_RETURN_TRUE;
+}
+
+static PyObject *engine_count_cycles(Engine *self, PyObject *args) {
+    const char *event;
+    int needs_page;
+    long long hz;
+    if (!PyArg_ParseTuple(args, "spL", &event, &needs_page, &hz)) return NULL;
+    const char *source = hz > 0 ? counters_choose(event, needs_page, hz) : NULL;
+    if (source == NULL) return PyErr_SetFromErrno(PyExc_OSError);
+    Py_XSETREF(self->source, PyUnicode_InternFromString(source));
+    return Py_XNewRef(self->source);
 }
 
 static PyObject *engine_count_numpy(Engine *Py_UNUSED(self), PyObject *table) {
@@ -402,6 +416,7 @@ static PyMemberDef engine_members[] = {
     {"current", T_OBJECT_EX, offsetof(Engine, current), READONLY, NULL},
     {"user", T_OBJECT_EX, offsetof(Engine, user), READONLY, NULL},
     {"default_user", T_OBJECT_EX, offsetof(Engine, default_user), 0, NULL},
+    {"source", T_OBJECT_EX, offsetof(Engine, source), READONLY, NULL},
     {"user_headers", T_OBJECT_EX, offsetof(Engine, user_headers), 0, NULL},
     {"sums_up", T_BOOL, offsetof(Engine, recording.sums_up), 0, NULL},
     {"dropped", T_LONGLONG, offsetof(Engine, recording.dropped), 0, NULL},
@@ -441,6 +456,7 @@ static PyMethodDef engine_methods[] = {
     METHOD(intercept, METH_NOARGS),
     METHOD(count_allocations, METH_NOARGS),
     METHOD(count_numpy, METH_O),
+    METHOD(count_cycles, METH_VARARGS),
     {NULL, NULL, 0, NULL},
 };
 
@@ -457,7 +473,14 @@ PyTypeObject EngineType = {
     .tp_methods = engine_methods,
 };
 
+static PyObject *scaled_count(PyObject *Py_UNUSED(module), PyObject *args) {
+    unsigned long long count, enabled, running;
+    if (!PyArg_ParseTuple(args, "KKK", &count, &enabled, &running)) return NULL;
+    return PyLong_FromLongLong(counter_scaled(count, enabled, running));
+}
+
 static PyMethodDef functions[] = {
+    {"scaled_count", scaled_count, METH_VARARGS, "scaled_count(count, ns enabled, ns running) -> count of all the time; -1: none"},
     {"pack_columns", metercast_pack_columns, METH_O, "pack_columns(rows) -> (names, columns, bytes) of a batch"},
     {"json_events", metercast_json_events, METH_VARARGS, "json_events(rows, names_of, quote) -> the events of a batch"},
     {NULL, NULL, 0, NULL},

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include "clock.h"
+#include "counters.h"
 #include "recording.h"
 
 /* Codes of micro-operation types: their places in metercast.event.MICRO_OPERATION_TYPES. */
@@ -19,15 +20,17 @@ enum {
 
 /* Executions ------------------------------------------------------------------------------------------------------- */
 
-/* What the calls of one type have used. */
+/* What the calls of one type have used; `counted_ns` is their CPU by the processor's counter where that is read, as time at
+ * the nominal frequency. */
 typedef struct {
-    int64_t calls, cpu_ns, memory, network, disk;
+    int64_t calls, cpu_ns, memory, network, disk, counted_ns;
 } Sum;
 
 /* CPU and waiting time that one thread has spent for one execution and not recorded yet. */
 typedef struct {
     int64_t cpu_ns, wait_ns, suspended_ns, tick;
     uint64_t owner; /* serial of the thread, 0: none */
+    int64_t counted_ns;
 } Charge;
 
 typedef struct Execution {
@@ -71,9 +74,12 @@ typedef struct Thread {
     int64_t attributed_ns; /* CPU ever charged to an execution */
     int64_t moved[2];      /* bytes read, written for operations by calls that the kernel counts in /proc/PID/io */
     int is_busy, is_muted;
+    Counted counter;
+    int64_t last_count;  /* of a thread that has ended */
+    int64_t uncounted_ns; /* CPU charged since the counter's mark, less that of calls */
     int64_t allocated;      /* bytes ever, where they are counted; written by the thread alone and without the lock */
     int64_t allocated_mark; /* those of them that are charged */
-    Ring *ring;             /* that it has added to last; guarded by the lock of the list of threads where it changes */
+    Ring *ring;             /* that it has added to last; changed under a lock of all rings */
 } Thread;
 
 extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
@@ -106,6 +112,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *current, *user, *default_user, *user_headers;
     Recording recording;
+    PyObject *source;
     long long tick, number;
 } Engine;
 

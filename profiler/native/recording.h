@@ -25,7 +25,7 @@ typedef struct {
 
 /* The beginning of a ring file, a page; then the texts of names, then rings, each a page of positions and its records. */
 typedef struct {
-    char magic[8];
+    char magic[8], source[32]; /* where the figures come from */
     uint64_t record_size, capacity, names_offset, rings_offset, ring_stride;
     _Atomic uint64_t names_size, names_count, rings;
     int64_t shift_ns, hz; /* from the engine's clock to Unix time; cycles a second */
@@ -114,7 +114,7 @@ PyObject *recording_take_rows(Recording *recording, Py_ssize_t limit, int64_t sh
 int recording_types_ready(void);
 
 /* ring_file.c; -1: an error is set */
-int ring_file_open(Recording *recording, PyObject *path, int64_t shift_ns, int64_t hz);
+int ring_file_open(Recording *recording, PyObject *path, int64_t shift_ns, int64_t hz, const char *source);
 void ring_file_close(Recording *recording);
 /* A ring's positions and records in the file; 0: it has no room. */
 int ring_file_add(Recording *recording, Ring *ring);

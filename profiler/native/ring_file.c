@@ -33,7 +33,7 @@ static void *map(int descriptor, size_t size, uint64_t offset) {
     return place;
 }
 
-int ring_file_open(Recording *recording, PyObject *path, int64_t shift_ns, int64_t hz) {
+int ring_file_open(Recording *recording, PyObject *path, int64_t shift_ns, int64_t hz, const char *source) {
     const char *name = PyBytes_AS_STRING(path);
     int descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     void *place = descriptor < 0 ? MAP_FAILED : map(descriptor, PAGE + NAMES_ROOM, 0);
@@ -47,6 +47,7 @@ int ring_file_open(Recording *recording, PyObject *path, int64_t shift_ns, int64
                        .rings_offset = PAGE + NAMES_ROOM, .shift_ns = shift_ns, .hz = hz};
     head->ring_stride = (PAGE + sizeof(Record) * head->capacity + PAGE - 1) / PAGE * PAGE;
     memcpy(head->magic, "MCRINGS1", 8);
+    strncpy(head->source, source, sizeof head->source - 1);
     recording->file = (RingFile){descriptor, head, (unsigned char *)place + PAGE};
     for (uint32_t i = 0; i < recording->names.count; i++) {
         Names before = recording->names;

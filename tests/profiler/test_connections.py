@@ -1,7 +1,5 @@
 """TCP bytes that no operation was charged for: what was charged and what was not is what the kernel moved."""
 
-import json
-
 import pytest
 
 PROGRAM = """

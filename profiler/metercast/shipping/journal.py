@@ -1,9 +1,10 @@
 """Keeps and counts what a killed process had recorded and not delivered: files that outlive it.
 
-The engine counts each record in the file's memory; the delivery notes there how many of them are in batches that are on
-disk or with the server. The compiled engine keeps the records themselves in a file beside it until then (`ring_file`).
-When a process has been killed, the next one that ships to the same place delivers what it finds there, and tells how many
-records are missing: in batches under the killed process's own name and next numbers, so that telling it twice counts once.
+The engine counts each record in the file's memory; the delivery notes there how many of them are in batches that are
+on disk or with the server. The compiled engine keeps the records themselves in a file beside it until then, see
+`ring_file`. When a process has been killed, the next one that ships to the same place delivers what it finds there, and
+tells how many records are missing: in batches under the killed process's own name and next numbers, so that telling it
+twice counts once.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Journal:
                 engine.keep_in(self._ring_path, clock.epoch_offset_ns(), clock.nominal_hz())
 
     def intend(self, records: int, sequence: int) -> None:
-        """A batch of so many records is complete on disk and about to get its final name; all taken so far end with it."""
+        """A batch of so many records is complete on disk, the last of all taken so far, and about to get its name."""
         self._engine.intend()
         self._numbers[_SEQUENCE] = self._numbers[_LAST_SEQUENCE] = sequence
         self._numbers[_NEXT] = self._numbers[_ACCOUNTED] + records

@@ -1,7 +1,8 @@
 """Compares what was charged to operations with what the kernel counted for the whole process.
 
-CPU: the process clock. Disk and pipes: /proc/self/io, which counts every read and write (but no send and recv). Network:
-TCP_INFO of each connection, which the compiled engine compares when it is closed, and of open ones at flushes.
+CPU: the process clock. Disk and pipes: /proc/self/io, which counts every read and write (but no send and recv).
+Network: TCP_INFO of each connection, which the compiled engine compares when it is closed, and until then
+at flushes.
 What the kernel counted and nobody was charged for is UNATTRIBUTED: threads that work for no operation, those that C
 libraries start, system calls that no hook sees. The shipping thread's own part is left out: it is PROFILER_SELF.
 """

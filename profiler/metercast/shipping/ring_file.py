@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from metercast.shipping.batch import Row
 
 SUFFIX = ".ring"
-SOURCE = "thread-clock, kept"
-"""Where the figures come from: what the killed process measured, read from its file."""
-_HEAD = struct.Struct("=8s5Q3Q2q")
+_HEAD = struct.Struct("=8s32s5Q3Q2q")
 _POSITIONS = struct.Struct("=4Q")
 _RECORD = struct.Struct("=6qd2q4I")
 _SIZE = struct.Struct("=I")
@@ -38,9 +36,10 @@ def rows_of(path: str, is_batch_complete: bool) -> list[Row]:
 
 def _rows(memory: mmap.mmap, is_batch_complete: bool) -> list[Row]:
     head = _HEAD.unpack_from(memory)
-    magic, record_size, capacity, names_at, rings_at, stride, _, names_count, rings, shift_ns, hz = head
+    magic, source, record_size, capacity, names_at, rings_at, stride, _, names_count, rings, shift_ns, hz = head
     if magic != _MAGIC or record_size != _RECORD.size:
         return []
+    kept = f"{source.rstrip(bytes(1)).decode()}, kept"
     names = _names(memory, names_at, names_count)
     rows = []
     for ring in range(rings):
@@ -48,7 +47,7 @@ def _rows(memory: mmap.mmap, is_batch_complete: bool) -> list[Row]:
         first, end, base, intended = _POSITIONS.unpack_from(memory, at)
         for number in range(intended if is_batch_complete else first, end):
             place = (number - base) % capacity
-            row = _row(_RECORD.unpack_from(memory, at + _PAGE + place * record_size), names, shift_ns, hz)
+            row = _row(_RECORD.unpack_from(memory, at + _PAGE + place * record_size), names, shift_ns, hz, kept)
             if row is not None:
                 rows.append(row)
     return rows
@@ -64,7 +63,7 @@ def _names(memory: mmap.mmap, at: int, count: int) -> list[str]:
     return names
 
 
-def _row(record: tuple[int | float, ...], names: list[str], shift_ns: int, hz: int) -> Row | None:
+def _row(record: tuple[int | float, ...], names: list[str], shift_ns: int, hz: int, source: str) -> Row | None:
     """A record as a row; None where the file had no room for its names."""
     ended_ns, cpu_ns, memory, network, disk, duration_ns, units, number, parent, operation, user, meter, code = record
     if max(operation, user, meter) >= len(names):
@@ -83,5 +82,5 @@ def _row(record: tuple[int | float, ...], names: list[str], shift_ns: int, hz: i
         float(units),
         int(number),
         int(parent),
-        SOURCE,
+        source,
     )

@@ -52,7 +52,7 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
-        self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
+        self.converter = Converter(self.settings.detail, self.engine.source, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
         self.delivery = delivery_of(self.settings)
