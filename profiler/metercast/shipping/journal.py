@@ -20,11 +20,14 @@ from metercast.shipping import ring_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from metercast.engine import Engine
     from metercast.shipping.batch import Row
     from metercast.shipping.producer import Producer
 
 SUFFIX = ".journal"
+_ROWS_AT_ONCE = 2_000
 _LAYOUT = struct.Struct("<QQQQQqqq")
 _RECORDED, _ACCOUNTED, _NEXT, _SEQUENCE, _LAST_SEQUENCE, _FOUND_NS, _PROCESS, _START = range(8)
 
@@ -90,9 +93,16 @@ class Lost:
         self.records = max(0, numbers[_RECORDED] - max(numbers[_NEXT], numbers[_ACCOUNTED]))
         self.found_ns = numbers[_FOUND_NS]
 
-    def rows(self) -> list[Row]:
-        """Those of its records that it has kept in a file; of all processes that read them the same."""
-        return ring_file.rows_of(self._ring_path, self._is_batch_complete)
+    def batches(self, row_of_lost: Callable[[Lost, int], Row]) -> list[tuple[int, list[Row]]]:
+        """(number, rows) of its last batches: the records that it has kept in a file, and how many are missing.
+
+        They are the same whoever makes them, so that a server can tell a repetition.
+        """
+        rows = ring_file.rows_of(self._ring_path, self._is_batch_complete)
+        if self.records > len(rows):
+            rows.append(row_of_lost(self, self.records - len(rows)))
+        starts = range(0, len(rows), _ROWS_AT_ONCE)
+        return [(self.sequence + number, rows[at : at + _ROWS_AT_ONCE]) for number, at in enumerate(starts)]
 
     def forget(self) -> None:
         """It has been told."""

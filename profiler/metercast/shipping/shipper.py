@@ -33,8 +33,6 @@ _ENOUGH_RECORDS = 200
 _LOOKS = 3
 """Less than that waits for so many intervals: 1.5 s by default, where the platform lets events be 2 s late."""
 _RECORDS_AT_ONCE = 20_000
-_KILLED_AT_ONCE = 2_000
-"""Events in a batch of what a killed process has left; the same whoever tells of it, so that the batches are."""
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
 _GRACE_S = 5.0
@@ -198,13 +196,8 @@ class Shipper:
     def _tell_of_killed(self) -> None:
         """Complete what killed processes have left in the place where this one keeps its batches."""
         for one in self._killed:
-            rows = one.rows()
-            if one.records > len(rows):
-                rows.append(self.self_cost.lost(one, one.records - len(rows)))
-            parts = [rows[at : at + _KILLED_AT_ONCE] for at in range(0, len(rows), _KILLED_AT_ONCE)]
-            if self.delivery is not None and all(
-                self.delivery.keep_for(one, one.sequence + place, part) for place, part in enumerate(parts)
-            ):
+            batches = one.batches(self.self_cost.lost)
+            if self.delivery is not None and all(self.delivery.keep_for(one, *batch) for batch in batches):
                 one.forget()
 
     def _answer(self, request: str) -> dict[str, Any]:
