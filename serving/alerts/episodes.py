@@ -155,6 +155,7 @@ class Episodes:
                 if beyond > 0:
                     excess[key] = excess.get(key, 0.0) + beyond
         cost, currency = self._cost(episode, excess)
+        more = (cost or Decimal(0)) - (episode.cost or Decimal(0))
         episode = replace(
             episode,
             last_ns=start_ns + self._window_ns,
@@ -162,6 +163,7 @@ class Episodes:
             usual=usual,
             cost=cost,
             currency=currency,
+            dearest_window=max(more, episode.dearest_window),
             shares=self._shares(episode, groups),
         )
         main = self._main(episode, readings)
