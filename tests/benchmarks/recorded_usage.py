@@ -29,6 +29,7 @@ from serving.plans.plan_files import load_plans
 from serving.platform import excess_price
 
 WINDOW_S, DAY = 300, 288
+USERS = ("ada", "ben", "cem", "dee", "eva")
 MOST_CALLS = 20
 """Starts of machines of one flavour in a window that count."""
 
@@ -88,8 +89,8 @@ class Recording:
 
 
 def of_traces(bench: Path) -> Recording:
-    """Five users of three operations that ask language models."""
-    users, operations = ("ada", "ben", "cem", "dee", "eva"), ("chat", "code", "conversation")
+    """Three operations that ask language models."""
+    operations = ("chat", "code", "conversation")
     traces = (
         pl.read_parquet(bench / "mooncake" / "conversation.parquet").select("input_length", "output_length"),
         pl.read_parquet(bench / "azure_llm2023" / "azure_llm_code.parquet").select("ContextTokens", "GeneratedTokens"),
@@ -104,14 +105,14 @@ def of_traces(bench: Path) -> Recording:
     def price(_operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
         return Decimal(f"{sum(value * TRACE_RATES[key[1]] for key, value in excess.items()):.6f}"), "USD"
 
-    return _recording(bench, users, operations, micros, price, calls)
+    return _recording(bench, operations, micros, price, calls)
 
 
 def of_demo(bench: Path, directory: Path, seconds: float) -> Recording:
-    """The demo's three customers in its shop, metered for so long, at the price plan that the demo serves with."""
+    """The operations of the demo's shop, metered for so long, at the price plan that the demo serves with."""
     events = _metered(directory, seconds)
-    users = tuple(customer.name for customer in CUSTOMERS)
-    events = events.filter(pl.col("userID").is_in(users), pl.col("microOperationType").is_in(list(MAIN_RESOURCE)))
+    customers = [customer.name for customer in CUSTOMERS]
+    events = events.filter(pl.col("userID").is_in(customers), pl.col("microOperationType").is_in(list(MAIN_RESOURCE)))
     micros = tuple(sorted(events["microOperationType"].unique()))
     operations = tuple(sorted(events["operationID"].unique()))
     calls = []
@@ -124,7 +125,7 @@ def of_demo(bench: Path, directory: Path, seconds: float) -> Recording:
         times = runs["runs"].to_numpy().astype(np.int64)
         calls.append(np.repeat(runs.select(micros).to_numpy() / times[:, None], times, axis=0))
     plan = load_plans(ROOT / "configs" / "plans")["micro-operations"]
-    return _recording(bench, users, operations, micros, excess_price(plan), calls)
+    return _recording(bench, operations, micros, excess_price(plan), calls)
 
 
 def _amount(micro: str) -> str:
@@ -155,25 +156,25 @@ def _metered(directory: Path, seconds: float) -> pl.DataFrame:
 
 
 def _recording(
-    bench: Path, users: tuple[str, ...], operations: tuple[str, ...], micros: tuple[str, ...], price: Price, calls: list
+    bench: Path, operations: tuple[str, ...], micros: tuple[str, ...], price: Price, calls: list[np.ndarray]
 ) -> Recording:
     """As many calls as machines of a flavour started; ``calls`` holds (calls, micro-operations) of each operation."""
     events = pl.read_parquet(bench / "azurevm_arrivals" / "azvm_events.parquet")
     flavours = events.group_by("flavour").agg(pl.col("count").sum()).sort("count", "flavour", descending=[True, False])
     bins = int(events["ts_s"].max()) // WINDOW_S + 1
-    runs = np.zeros((bins, len(users), len(operations)))
-    for index, flavour in enumerate(flavours["flavour"][: len(users) * len(operations)]):
+    runs = np.zeros((bins, len(USERS), len(operations)))
+    for index, flavour in enumerate(flavours["flavour"][: len(USERS) * len(operations)]):
         rows = events.filter(pl.col("flavour") == flavour)
         counts = np.minimum(rows["count"].to_numpy(), MOST_CALLS)
-        np.add.at(runs[:, index % len(users), index // len(users)], rows["ts_s"].to_numpy() // WINDOW_S, counts)
+        np.add.at(runs[:, index % len(USERS), index // len(USERS)], rows["ts_s"].to_numpy() // WINDOW_S, counts)
     usage = {name: np.zeros_like(runs) for name in micros} | {"runs": runs}
     for place in range(len(operations)):
-        for user in range(len(users)):
-            first = user * len(calls[place]) // len(users)
+        for user in range(len(USERS)):
+            first = user * len(calls[place]) // len(USERS)
             used = _replayed(calls[place], runs[:, user, place].astype(np.int64), first)
             for name, amounts in zip(micros, used.T, strict=True):
                 usage[name][:, user, place] = amounts
-    return Recording(users, operations, {name: MAIN_RESOURCE[name] for name in micros}, price, usage)
+    return Recording(USERS, operations, {name: MAIN_RESOURCE[name] for name in micros}, price, usage)
 
 
 def _replayed(calls: np.ndarray, counts: np.ndarray, first: int) -> np.ndarray:
