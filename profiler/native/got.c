@@ -63,7 +63,10 @@ static unsigned char kind_of(int descriptor) {
     struct stat status;
     unsigned char kind = known_kind(descriptor);
     if (kind != UNKNOWN) return kind;
-    return fstat(descriptor, &status) == 0 ? learn_kind(descriptor, status.st_mode) : MEMORY;
+    int error = errno;
+    kind = fstat(descriptor, &status) == 0 ? learn_kind(descriptor, status.st_mode) : MEMORY;
+    errno = error;
+    return kind;
 }
 
 /* Whoever opens a file tends to ask for its kind at once, the interpreter always: then it need not be asked for again. */
@@ -122,7 +125,7 @@ int64_t metercast_end_execution(Execution *execution) {
 }
 
 static void count_send(Thread *thread, int descriptor, int64_t started_ns, int64_t size) {
-    if (works_for_an_operation(thread) && descriptor < DESCRIPTORS) {
+    if (works_for_an_operation(thread) && known_kind(descriptor) == NETWORK) {
         if (descriptors[descriptor].sender != thread->charged) note_sender(thread, descriptor);
         int64_t held = atomic_exchange(&descriptors[descriptor].held, 0);
         if (held) metercast_charge_call(thread, NETWORK_RECEIVE, UNTIMED, 0, held, 0);
@@ -131,7 +134,7 @@ static void count_send(Thread *thread, int descriptor, int64_t started_ns, int64
 }
 
 static void count_receive(Thread *thread, int descriptor, int64_t started_ns, int64_t size) {
-    if (!works_for_an_operation(thread) && descriptor < DESCRIPTORS) {
+    if (!works_for_an_operation(thread) && known_kind(descriptor) == NETWORK) {
         size -= late_for_sender(descriptor, size);
         if (size && atomic_load(&descriptors[descriptor].is_accepted)) {
             atomic_fetch_add(&descriptors[descriptor].held, size);
@@ -141,58 +144,69 @@ static void count_receive(Thread *thread, int descriptor, int64_t started_ns, in
     if (thread->charged) metercast_charge_call(thread, NETWORK_RECEIVE, started_ns, 0, size, 0);
 }
 
-static void count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
+/* A call on a descriptor. What the descriptor is, is asked before: another thread may close it while the call is under way. */
+typedef struct {
+    int64_t started_ns; /* UNTIMED where the call is only counted, 0 where nothing is: neither reads the clock */
+    unsigned char kind;
+} Call;
+
+static void count(int descriptor, int is_write, Call call, int64_t size) {
     int error = errno;
     Thread *thread = metered_thread();
     if (thread != NULL && size >= 0) {
         thread->is_busy = 1;
-        unsigned char kind = kind_of(descriptor);
-        if (kind == NETWORK && is_write)
-            count_send(thread, descriptor, started_ns, size);
-        else if (kind == NETWORK)
-            count_receive(thread, descriptor, started_ns, size);
-        else if (thread->charged && kind == DISK)
-            metercast_charge_call(thread, is_write ? DISK_WRITE : DISK_READ, started_ns, 0, 0, size);
+        if (call.kind == NETWORK && is_write)
+            count_send(thread, descriptor, call.started_ns, size);
+        else if (call.kind == NETWORK)
+            count_receive(thread, descriptor, call.started_ns, size);
+        else if (thread->charged && call.kind == DISK)
+            metercast_charge_call(thread, is_write ? DISK_WRITE : DISK_READ, call.started_ns, 0, 0, size);
         else if (thread->charged)
-            metercast_charge_call(thread, is_write ? MEMORY_WRITE : MEMORY_READ, started_ns, size, 0, 0);
+            metercast_charge_call(thread, is_write ? MEMORY_WRITE : MEMORY_READ, call.started_ns, size, 0, 0);
         thread->is_busy = 0;
     }
     errno = error;
 }
 
-/* When a call on a descriptor began; UNTIMED where it is only counted, 0 where nothing is: neither reads the clock.
- * Outside of any operation only connections are watched. */
-static inline int64_t start(int descriptor) {
+/* Outside of any operation only connections are watched. */
+static inline Call start(int descriptor) {
     Thread *thread = metered_thread();
-    if (thread == NULL) return 0;
-    if (thread->charged == NULL) return known_kind(descriptor) == NETWORK ? UNTIMED : 0;
-    return atomic_load_explicit(&metercast_times_calls, memory_order_relaxed) ? elapsed_clock() : UNTIMED;
+    if (thread == NULL) return (Call){0, UNKNOWN};
+    if (thread->charged == NULL) return (Call){known_kind(descriptor) == NETWORK ? UNTIMED : 0, NETWORK};
+    int is_timed = atomic_load_explicit(&metercast_times_calls, memory_order_relaxed);
+    return (Call){is_timed ? elapsed_clock() : UNTIMED, kind_of(descriptor)};
 }
 
-int64_t metercast_call_starts(int descriptor) { return start(descriptor); }
+/* Only a socket can be sent to and received from. */
+static inline Call start_on_socket(int descriptor) {
+    Call call = start(descriptor);
+    call.kind = NETWORK;
+    return call;
+}
+
+int64_t metercast_call_starts(int descriptor) { return start(descriptor).started_ns; }
 
 /* The same for a call that the kernel counts in /proc/PID/io, as it does reading and writing but not send and recv. */
-static void count_moved(int descriptor, int is_write, int64_t started_ns, int64_t size) {
-    count(descriptor, is_write, started_ns, size);
+static void count_moved(int descriptor, int is_write, Call call, int64_t size) {
+    count(descriptor, is_write, call, size);
     Thread *thread = metered_thread();
     if (thread == NULL || size <= 0) return;
-    if (thread->charged || known_kind(descriptor) == NETWORK) thread->moved[is_write] += size;
+    if (thread->charged || call.kind == NETWORK) thread->moved[is_write] += size;
 }
 
 void metercast_count(int descriptor, int is_write, int64_t started_ns, int64_t size) {
-    count_moved(descriptor, is_write, started_ns, size);
+    count_moved(descriptor, is_write, (Call){started_ns, kind_of(descriptor)}, size);
 }
 
-#define CALLING(name, is_write, counting, parameters, arguments)       \
-    static ssize_t counted_##name parameters {                        \
-        int64_t started_ns = start(d);                                \
-        if (started_ns == 0) return name arguments;                   \
-        ssize_t size = name arguments;                                \
-        counting(d, is_write, started_ns, size);                      \
-        return size;                                                  \
+#define CALLING(name, is_write, starting, counting, parameters, arguments) \
+    static ssize_t counted_##name parameters {                             \
+        Call call = starting;                                              \
+        ssize_t size = name arguments;                                     \
+        if (call.started_ns) counting(d, is_write, call, size);            \
+        return size;                                                       \
     }
-#define COUNTED(name, is_write, parameters, arguments) CALLING(name, is_write, count_moved, parameters, arguments)
-#define SENDING(name, parameters, arguments) CALLING(name, 1, count, parameters, arguments)
+#define COUNTED(name, is_write, parameters, arguments) CALLING(name, is_write, start(d), count_moved, parameters, arguments)
+#define SENDING(name, parameters, arguments) CALLING(name, 1, start_on_socket(d), count, parameters, arguments)
 
 COUNTED(read, 0, (int d, void *b, size_t n), (d, b, n))
 COUNTED(write, 1, (int d, const void *b, size_t n), (d, b, n))
@@ -209,14 +223,8 @@ SENDING(sendto, (int d, const void *b, size_t n, int f, const struct sockaddr *a
 SENDING(sendmsg, (int d, const struct msghdr *m, int f), (d, m, f))
 
 /* A peek leaves the bytes to be read again, so it counts nothing. */
-#define RECEIVING(name, parameters, arguments)                                        \
-    static ssize_t counted_##name parameters {                                        \
-        int64_t started_ns = f & MSG_PEEK ? 0 : start(d);                             \
-        if (started_ns == 0) return name arguments;                                   \
-        ssize_t size = name arguments;                                                \
-        count(d, 0, started_ns, size);                                                \
-        return size;                                                                  \
-    }
+#define RECEIVING(name, parameters, arguments) \
+    CALLING(name, 0, f & MSG_PEEK ? (Call){0} : start_on_socket(d), count, parameters, arguments)
 
 RECEIVING(recv, (int d, void *b, size_t n, int f), (d, b, n, f))
 RECEIVING(recvfrom, (int d, void *b, size_t n, int f, struct sockaddr *a, socklen_t *l), (d, b, n, f, a, l))
@@ -230,40 +238,41 @@ COUNTED(__pread_chk, 0, (int d, void *b, size_t n, off_t o, size_t m), (d, b, n,
 RECEIVING(__recv_chk, (int d, void *b, size_t n, size_t m, int f), (d, b, n, m, f))
 
 static int counted_sendmmsg(int d, struct mmsghdr *messages, unsigned int n, int f) {
-    int64_t started_ns = start(d);
+    Call call = start_on_socket(d);
     int sent = sendmmsg(d, messages, n, f);
     int64_t size = 0;
     for (int i = 0; i < sent; i++) size += messages[i].msg_len;
-    if (started_ns && sent >= 0) count(d, 1, started_ns, size);
+    if (call.started_ns && sent >= 0) count(d, 1, call, size);
     return sent;
 }
 
 static int counted_recvmmsg(int d, struct mmsghdr *messages, unsigned int n, int f, struct timespec *timeout) {
-    int64_t started_ns = start(d);
+    Call call = start_on_socket(d);
     int received = recvmmsg(d, messages, n, f, timeout);
     int64_t size = 0;
     for (int i = 0; i < received; i++) size += messages[i].msg_len;
-    if (started_ns && received >= 0) count(d, 0, started_ns, size);
+    if (call.started_ns && received >= 0) count(d, 0, call, size);
     return received;
 }
 
 /* The kernel copies between two descriptors: the same bytes are read from one and written to the other. */
-static void count_copy(int from, int to, int64_t started_ns, int64_t size) {
-    if (started_ns) count_moved(from, 0, started_ns, size);
-    if (start(to)) count_moved(to, 1, UNTIMED, size);
+static void count_copy(int from, Call reading, int to, Call writing, int64_t size) {
+    if (writing.started_ns) writing.started_ns = UNTIMED; /* the time is the reading's */
+    if (reading.started_ns) count_moved(from, 0, reading, size);
+    if (writing.started_ns) count_moved(to, 1, writing, size);
 }
 
 static ssize_t counted_sendfile(int to, int from, off_t *offset, size_t n) {
-    int64_t started_ns = start(from);
+    Call writing = start(to), reading = start(from);
     ssize_t size = sendfile(to, from, offset, n);
-    count_copy(from, to, started_ns, size);
+    count_copy(from, reading, to, writing, size);
     return size;
 }
 
 static ssize_t counted_copy_file_range(int from, off_t *a, int to, off_t *b, size_t n, unsigned int flags) {
-    int64_t started_ns = start(from);
+    Call writing = start(to), reading = start(from);
     ssize_t size = copy_file_range(from, a, to, b, n, flags);
-    count_copy(from, to, started_ns, size);
+    count_copy(from, reading, to, writing, size);
     return size;
 }
 
