@@ -18,8 +18,8 @@ from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.estimating.estimate_history import errors
 from serving.estimating.estimate_service import Question
-from serving.estimating.estimates import UnknownPlanError
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.futures import UnknownPlanError
 from serving.estimating.plan_comparison import customers, revenue
 
 router = APIRouter(tags=["estimates"], dependencies=[needs("estimates:read")])

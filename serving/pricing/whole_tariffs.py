@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 import numpy as np
 
 from serving.pricing.charges.graduated import Graduated
 from serving.pricing.charges.per_unit import PerUnit
 from serving.pricing.charges.tier import Tier
+from serving.pricing.money import PRECISION
 from serving.pricing.plan import Charge
+from serving.pricing.proration import Share
 from serving.pricing.whole_numbers import LIMIT, Integers, TooLargeError, numerators
 
 
-def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int) -> tuple[Integers, Integers] | None:
-    """Minor units (half away from zero) of quantities n / 10**scale, and of the true-up to the charge's minimum.
+def plain_amounts(
+    charge: Charge, quantities: Integers, scale: int, digits: int, share: Share
+) -> tuple[Integers, Integers] | None:
+    """Minor units (half away from zero) of quantities n / 10**scale, and of the true-up to a share of the minimum.
 
     None for what more than a tariff and a minimum decide. Raises TooLargeError where products do not fit into 64 bits.
     """
@@ -31,7 +35,9 @@ def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int)
     prices, price_scale = numerators([tier.unit_price for tier in tiers])
     fees = [tier.flat_fee.scaleb(scale + price_scale) for tier in tiers]
     bounds = [tier.up_to.scaleb(scale) for tier in tiers if tier.up_to is not None]
-    least = (charge.minimum or Decimal(0)).scaleb(scale + price_scale)
+    least = PRECISION.multiply(charge.minimum or Decimal(0), share.of_time).scaleb(scale + price_scale, PRECISION)
+    if scale + price_scale > digits:  # a fraction of the last place never decides how a whole gap is rounded
+        least = least.to_integral_value(ROUND_FLOOR)
     if any(value != value.to_integral_value() for value in (*fees, *bounds, least)):
         return None
     highest = float(quantities.max(initial=0)) * max(map(abs, prices)) + float(sum(map(abs, fees), least))

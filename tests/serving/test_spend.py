@@ -23,6 +23,7 @@ from serving.plans.plan_catalogue import PlanCatalogue
 from serving.plans.plan_files import load_plan, load_plans, parse_plan
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period
+from serving.pricing.versioned_plan import VersionedPlan
 from serving.storage import window_table
 from serving.storage.history import History
 from serving.storage.tables import Tables
@@ -99,8 +100,8 @@ def test_bill_is_that_of_the_single_windows(history: History, biller: Biller) ->
 @pytest.mark.parametrize("plan_id", PLAN_IDS)
 def test_growth_ends_at_the_bill_and_never_falls(history: History, biller: Biller, plan_id: str) -> None:
     """The last point of the chart is the total, and spend only rises."""
-    versions = biller.versions(plan_id, "ada", PERIOD)
-    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    plan = VersionedPlan.over(biller.versions(plan_id, "ada", PERIOD), PERIOD)
+    grown = spend.growth(biller, history, plan, "ada", PERIOD.end_ns, 10)
     assert list(grown.costs.totals) == sorted(grown.costs.totals)
     assert grown.costs.totals[-1] == biller.bill(plan_id, "ada", PERIOD, HistoryReader(history, "ada")).total
 
@@ -111,7 +112,7 @@ def test_growth_follows_a_change_of_plan(history: History, biller: Biller) -> No
     later = BY_EVENT.replace("version: 1", f"version: 2, effective_from: {since}").replace('"10"', '"50"')
     before = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
     biller.plans.publish(parse_plan(later))
-    versions = biller.versions("by-event", "ada", PERIOD)
-    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    plan = VersionedPlan.over(biller.versions("by-event", "ada", PERIOD), PERIOD)
+    grown = spend.growth(biller, history, plan, "ada", PERIOD.end_ns, 10)
     bill = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
     assert grown.costs.totals[-1] == bill > before
