@@ -13,9 +13,9 @@ from serving.accounts.billing import longest_window
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
 from serving.dashboard.period_names import period_before, period_name
+from serving.dashboard.price_changes import price_changes
 from serving.dashboard.rendering import View, ViewDependency, bill_so_far, render
 from serving.estimating.estimate_service import Question
-from serving.estimating.estimates import price_changes
 from serving.estimating.forecasting import TooLittleHistoryError
 from serving.estimating.futures import versioned_plan
 from serving.pricing.usage import Period

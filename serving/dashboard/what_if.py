@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.dashboard.price_changes import price_changes
 from serving.dashboard.rendering import View
 from serving.estimating.estimate_service import Question
-from serving.estimating.estimates import compare, in_force, price_changes
+from serving.estimating.estimates import compare, in_force
 from serving.estimating.futures import Futures
 from serving.pricing.paths import Means, PathCosts
 from serving.pricing.plan import Plan

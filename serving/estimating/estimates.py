@@ -135,11 +135,6 @@ def in_force(plan: VersionedPlan, futures: Futures) -> Plan:
     return plan.slices[plan.place(futures.data_until_ns)].plan
 
 
-def price_changes(plan: VersionedPlan) -> list[dict[str, Any]]:
-    """Where another version takes effect within the period: which, and when."""
-    return [{"version": one.plan.version, "from": moment(one.part.start_ns)} for one in plan.slices[1:]]
-
-
 def _spent(sources: Sources, plan: VersionedPlan, futures: Futures, request: Request) -> Decimal:
     """Spend so far: exact, from the bill itself where prices follow time, as paths round their mean factors.
 

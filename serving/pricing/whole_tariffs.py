@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 import numpy as np
 
@@ -35,10 +35,9 @@ def plain_amounts(
     prices, price_scale = numerators([tier.unit_price for tier in tiers])
     fees = [tier.flat_fee.scaleb(scale + price_scale) for tier in tiers]
     bounds = [tier.up_to.scaleb(scale) for tier in tiers if tier.up_to is not None]
-    least = PRECISION.multiply(charge.minimum or Decimal(0), share.of_time).scaleb(scale + price_scale, PRECISION)
-    if scale + price_scale > digits:  # a fraction of the last place never decides how a whole gap is rounded
-        least = least.to_integral_value(ROUND_FLOOR)
-    if any(value != value.to_integral_value() for value in (*fees, *bounds, least)):
+    bound = PRECISION.multiply(charge.minimum or Decimal(0), share.of_time)
+    least = bound.scaleb(scale + price_scale, PRECISION).to_integral_value(ROUND_CEILING)  # amounts are whole numbers
+    if any(value != value.to_integral_value() for value in (*fees, *bounds)):
         return None
     highest = float(quantities.max(initial=0)) * max(map(abs, prices)) + float(sum(map(abs, fees), least))
     if highest >= LIMIT or any(price < 0 for price in prices):
@@ -52,7 +51,10 @@ def plain_amounts(
     places = scale + price_scale - digits
     if charge.minimum is None:
         return _rounded(amounts, places), np.zeros_like(amounts)
-    return _rounded(amounts, places), _rounded(np.maximum(int(least) - amounts, 0), places)
+    billed = _rounded(amounts, places)
+    # What brings the rounded sum to the rounded bound, in the digits that sums of lines have.
+    whole = int((bound + 0).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP).scaleb(digits))
+    return billed, np.where(amounts < int(least), whole - billed, 0)
 
 
 def _rounded(amounts: Integers, places: int) -> Integers:
