@@ -54,5 +54,6 @@ def _all_customers(view: View, plans: list[Plan]) -> dict[str, Any] | None:
     same = len(plans) > 1 and plans[0].currency == plans[1].currency
     if not view.principal.vendor or not same or not 1 < len(users) <= MOST_CUSTOMERS:
         return None
-    before, after = (view.platform.plans[plan.id] for plan in plans[:2])
-    return revenue(view.platform.commerce.comparison.changes(before, after, users, view.period), before.currency)
+    before, after = plans[:2]
+    changes = view.platform.commerce.comparison.changes(before.id, after.id, users, view.period)
+    return revenue(changes, before.currency)
