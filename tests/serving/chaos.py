@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,8 +122,14 @@ class Server:
 
     def leads(self) -> bool:
         """Whether its engine is the one that runs; of servers that share a database the others wait."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
-            return b"metercast_engine_leads 1" in answer.read()
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+                    return b"metercast_engine_leads 1" in answer.read()
+            except urllib.error.HTTPError:  # its database was killed a moment ago
+                assert time.monotonic() < end, "the server does not come back"
+                time.sleep(0.1)
 
     def kill(self) -> None:
         """End it without a chance to tidy up."""
