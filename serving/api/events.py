@@ -83,6 +83,8 @@ def answer(batch: Batch, rejected: list[Rejection], receipt: Receipt) -> bytes:
             "a new batch needs a new sequence",
         )
     duplicate = batch.rows.num_rows if receipt.outcome is Outcome.DUPLICATE else receipt.duplicate_rows
+    if not rejected:
+        return b'{"accepted":%d,"duplicate":%d,"rejected":[]}' % (batch.rows.num_rows - duplicate, duplicate)
     counts = {
         "accepted": batch.rows.num_rows - duplicate,
         "duplicate": duplicate,
