@@ -56,7 +56,7 @@ while True:
         assert counted["accepted"] + counted["duplicate"] == ROWS, text
         os.write(log, f"{sequence:9}\\n".encode())
         sequence += 1
-        time.sleep(random.random() * 0.02)
+        time.sleep(random.random() * 0.15)
     elif answer.status not in (429, 503):
         sys.exit(f"{answer.status} {text!r}")
     else:

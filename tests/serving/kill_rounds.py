@@ -44,7 +44,7 @@ class KillRounds:
     def __post_init__(self) -> None:
         self.url = self.database.database() if self.database else None
         self.servers = [Server(self.directory, self.url, number) for number in range(2 if self.database else 1)]
-        self.clients = {name: Client(self.directory, name, float(int(time.time()))) for name in ("a", "b")}
+        self.clients = {name: Client(self.directory, name, float(int(time.time()))) for name in "abcd"}
         self._begun = self._told = time.monotonic()
 
     @contextmanager
@@ -63,7 +63,7 @@ class KillRounds:
         """Rounds until so many processes were killed, or ``until`` on the monotonic clock."""
         first = iter(FIRST)
         while self.kills.total() < kills and time.monotonic() < until:
-            self._wait_for(self.chance.randint(1, 20))
+            self._wait_for(self.chance.randint(1, 6))
             self._do(next(first, None) or self._drawn())
             self._tell(kills)
 
