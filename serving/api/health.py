@@ -42,7 +42,7 @@ def get_metrics(request: Request, platform: PlatformDependency, principal: Calle
         (
             "metercast_engine_leads",
             "gauge",
-            "1 where this server's engine is the one that runs",
+            "Whether the engine of this server is the one that runs",
             int(platform.worker.leads),
         ),
         ("metercast_engine_lag_batches", "gauge", "Batches in the log not yet taken in", status["lag"]),

@@ -126,7 +126,7 @@ class Server:
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
-                    return b"metercast_engine_leads 1" in answer.read()
+                    return b"\nmetercast_engine_leads 1\n" in answer.read()
             except urllib.error.HTTPError:  # its database was killed a moment ago
                 assert time.monotonic() < end, "the server does not come back"
                 time.sleep(0.1)
