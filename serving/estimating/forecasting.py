@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.series import all_series
 from models.contracts import LEVELS, Forecaster
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.markov import Markov
 from models.panel import Panel
 from serving.champion import ChampionWatch
 from serving.storage.history import History
@@ -21,7 +21,6 @@ NANOSECONDS = 1_000_000_000
 MINIMUM_WINDOWS = 12
 LONGEST_REACH = 30
 CONTEXT_WINDOWS = 1_024
-FALLBACK = "markov"
 
 
 class TooLittleHistoryError(ValueError):
@@ -62,7 +61,7 @@ def model_in_force(watch: ChampionWatch) -> Model:
     found = watch.current()
     if found is not None:
         return Model(*found)
-    return Model(FORECASTERS[FALLBACK](), {"name": FALLBACK, "version": None, "backtest": None})
+    return Model(Markov(), {"name": Markov.name, "version": None, "backtest": None})
 
 
 def usage_panel(
