@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from models.contracts import LEVELS, Forecast, State
 from models.dependence import Dependence, estimate, scores
 from models.forecasters.lstm_data import Shape, examples
-from models.forecasters.lstm_network import LstmNetwork, with_tails
+from models.forecasters.lstm_inference import Weights, outputs, prepared
+from models.forecasters.lstm_network import LstmNetwork
 from models.labels import vocabulary
 from models.panel import Panel
 from models.paths import sample_paths
@@ -70,6 +71,7 @@ class Lstm:
         self._config = config or LstmConfig()
         self._trainer = trainer
         self._network: LstmNetwork | None = None
+        self._weights: Weights | None = None
         self._shape: Shape | None = None
         self._dependence = Dependence()
 
@@ -84,7 +86,7 @@ class Lstm:
         torch.manual_seed(config.seed)
         network = _network(shape, config)
         self._trainer(network, learnt, shape, config)
-        self._network, self._shape = network.eval(), shape
+        self._network, self._weights, self._shape = network.eval(), prepared(network), shape
         self._dependence = self._measured(panel, shape)
         return self
 
@@ -141,7 +143,7 @@ class Lstm:
         shape = model._shape = Shape(**{**document["shape"], "labels": labels})
         network = _network(shape, model._config)
         network.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in state.arrays.items()})
-        model._network = network.eval()
+        model._network, model._weights = network.eval(), prepared(network)
         model._dependence = Dependence(**document["dependence"])
         return model
 
@@ -162,9 +164,9 @@ class Lstm:
         for first in range(0, count, ROWS):
             rows = np.arange(first, min(first + ROWS, count))
             batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-            out = network(*batch.inputs)
-            steps[rows] = with_tails(out).double().numpy() * batch.scale[:, :, None] + batch.level[:, :, None]
-            mean[rows] = out.mean.double().numpy() * batch.scale + batch.level
+            found, whole = outputs(network, self._weights, batch.inputs)
+            steps[rows] = found.double().numpy() * batch.scale[:, :, None] + batch.level[:, :, None]
+            mean[rows] = whole.double().numpy() * batch.scale + batch.level
         return tidy(steps), mean
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:

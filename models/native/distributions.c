@@ -103,7 +103,7 @@ PyObject *mixture(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* Sums of the mean pinball loss of each series over the windows that are known. */
+/* The mean pinball loss of each window that is known, added to the sum of its series one by one. */
 PyObject *pinball_sums(PyObject *self, PyObject *args) {
     PyObject *from[4];
     Py_buffer views[4];
@@ -121,7 +121,7 @@ PyObject *pinball_sums(PyObject *self, PyObject *args) {
     double *out = views[3].buf;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t row = 0; row < series; row++) {
-        double sum = 0;
+        double sum = out[row];
         for (Py_ssize_t at = row * horizon; at < (row + 1) * horizon; at++) {
             if (!isfinite(actual[at])) continue;
             double loss = 0;

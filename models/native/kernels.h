@@ -15,8 +15,11 @@
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
+/* In clones, what is small and called must be inlined, which -O3 does. */
+#define VECTOR __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDE
+#define VECTOR
 #endif
 
 #define MOST_MEMBERS 8
@@ -40,5 +43,8 @@ PyObject *tidy(PyObject *self, PyObject *args);
 PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
+PyObject *gelu_of(PyObject *self, PyObject *args);
+PyObject *lstm_cell(PyObject *self, PyObject *args);
+PyObject *quantile_heads(PyObject *self, PyObject *args);
 
 #endif
