@@ -15,17 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, scores
+from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.forecasters.lstm_data import Shape, examples
-from models.forecasters.lstm_inference import Weights, outputs, prepared
+from models.forecasters.lstm_inference import Weights, outputs, prepared, restored
 from models.forecasters.lstm_network import LstmNetwork
 from models.labels import vocabulary
 from models.panel import Panel
 from models.paths import sample_paths
-from models.quantiles import empirical, tidy
+from models.quantiles import tidy
 
 Array = NDArray[np.float64]
-PATHS = 400
 ORIGINS = 4
 UNSEEN = 2
 """So many seasons at the end are not learnt from, or a sixth of a panel that is short."""
@@ -91,9 +90,9 @@ class Lstm:
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
-        """Quantiles of the next windows; totals from sample paths."""
+        """Quantiles of the next windows and of their sum."""
         steps, direct = self.steps_and_totals(panel, horizon)
-        totals = empirical(self._sample(steps, panel, PATHS, seed=0).sum(axis=2))
+        totals = total_quantiles(steps, self._dependence)
         return Forecast(LEVELS, steps, tidy(totals if direct is None else 0.5 * (totals + direct)))
 
     def steps_and_totals(self, panel: Panel, horizon: int) -> tuple[Array, Array | None]:
@@ -165,9 +164,9 @@ class Lstm:
             rows = np.arange(first, min(first + ROWS, count))
             batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
             found, whole = outputs(network, self._weights, batch.inputs)
-            steps[rows] = found.double().numpy() * batch.scale[:, :, None] + batch.level[:, :, None]
+            steps[rows] = restored(found, batch.scale, batch.level)
             mean[rows] = whole.double().numpy() * batch.scale + batch.level
-        return tidy(steps), mean
+        return steps, mean
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:
         """The dependence of errors at the last origins; on data trained on, hence of shape, not of size."""

@@ -16,12 +16,15 @@ from torch import Tensor, nn
 
 from models.contracts import LEVELS
 from models.forecasters.lstm_network import CANDIDATES, NORMAL, LstmNetwork, asinh, with_tails
+from models.quantiles import tidy
 
 try:
     from models import _kernels
 except ImportError:
     _kernels = None  # type: ignore[assignment]
 
+Array = NDArray[np.float64]
+IS_COMPILED = _kernels is not None
 STEPS = 3072
 """So many steps of all series are decoded at a time, so that what is computed stays in the processor's cache."""
 
@@ -46,16 +49,16 @@ class Weights:
 
 def prepared(network: LstmNetwork) -> Weights | None:
     """The weights of a network for `outputs`; None where torch has to compute it."""
-    if _kernels is None or network.encoder.num_layers > 1:
+    if not IS_COMPILED or network.encoder.num_layers > 1:
         return None
-    encoder, size = network.encoder, network.encoder.hidden_size
+    size, cell = network.encoder.hidden_size, dict(network.encoder.named_parameters())
     first, second = network.decoder[0], network.decoder[2]
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
     return Weights(
         size,
-        torch.cat([encoder.weight_ih_l0, encoder.weight_hh_l0], dim=1).detach().T.contiguous(),
-        (encoder.bias_ih_l0 + encoder.bias_hh_l0).detach().numpy(),
+        torch.cat([cell["weight_ih_l0"], cell["weight_hh_l0"]], dim=1).detach().T.contiguous(),
+        (cell["bias_ih_l0"] + cell["bias_hh_l0"]).detach().numpy(),
         first.weight[:, :size].detach().T.contiguous(),
         first.bias.detach(),
         first.weight[:, size:].detach().T.contiguous(),
@@ -104,8 +107,10 @@ def _encoded(network: LstmNetwork, weights: Weights, context: Tensor) -> Tensor:
 def _decoded(weights: Weights, steps: Tensor, once: Tensor) -> Tensor:
     """Quantiles (rows, horizon, levels) of every step, of some series."""
     rows, horizon, width = steps.shape
-    known = steps.reshape(rows * horizon, width)
-    hidden = torch.cat([asinh(known[:, :CANDIDATES]), known[:, CANDIDATES:]], dim=1) @ weights.first
+    known = steps.reshape(rows * horizon, width).contiguous()
+    given = torch.empty_like(known)
+    _kernels.asinh(known.numpy(), given.numpy(), rows * horizon, width, CANDIDATES)
+    hidden = given @ weights.first
     _kernels.gelu(hidden.numpy(), once.numpy(), rows, horizon, weights.size)
     hidden = hidden @ weights.second
     _kernels.gelu(hidden.numpy(), weights.second_bias, 1, rows * horizon, weights.size)
@@ -118,4 +123,14 @@ def _quantiles(raw: Tensor, guesses: Tensor, count: int, *, tailed: bool) -> Ten
     out = torch.empty(len(raw), len(LEVELS))
     given = raw.numpy(), guesses.contiguous().numpy(), _SCORES, out.numpy()
     _kernels.quantile_heads(*given, len(raw), raw.shape[1], count, guesses.shape[1], tailed)
+    return out
+
+
+def restored(values: Tensor, scale: Array, level: Array) -> Array:
+    """Normalised quantiles (series, horizon, levels) on the scale (series, 1) of their series; rising, not negative."""
+    if not IS_COMPILED:
+        return tidy(values.double().numpy() * scale[:, :, None] + level[:, :, None])
+    out = np.empty(values.shape)
+    given = values.contiguous().numpy(), np.ascontiguousarray(scale), np.ascontiguousarray(level), out
+    _kernels.unscaled(*given, *values.shape)
     return out

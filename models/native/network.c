@@ -27,6 +27,23 @@ static inline float softplus(float x) {
     return (x > 0 ? x : 0) + 2.0f * s * p;
 }
 
+/* log(x) for x of at least 1e-30: the mantissa between sqrt(1/2) and sqrt(2), and its exponent. */
+static inline float logarithm(float x) {
+    union { float value; int32_t bits; } of = {.value = x};
+    const int32_t power = (of.bits - 0x3f3504f3) >> 23;
+    of.bits -= power * (1 << 23);
+    const float s = (of.value - 1.0f) / (of.value + 1.0f), q = s * s;
+    const float p = 1.0f + q * (1 / 3.0f + q * (1 / 5.0f + q * (1 / 7.0f + q * (1 / 9.0f))));
+    return 2.0f * s * p + (float)power * 0.69314718f;
+}
+
+/* log(x + sqrt(1 + x^2)) of x's size, with its sign. */
+static inline float area(float x) {
+    const float size = x < 0 ? -x : x, more = size + size * size / (1.0f + sqrtf(1.0f + size * size));
+    const float found = more < 1e-3f ? more * (1.0f - 0.5f * more) : logarithm(1.0f + more);
+    return x < 0 ? -found : found;
+}
+
 /* x times the normal distribution's share below x (Abramowitz & Stegun, 7.1.26, to 1.5e-7). */
 static inline float gelu(float x) {
     const float z = (x < 0 ? -x : x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * z);
@@ -36,7 +53,7 @@ static inline float gelu(float x) {
     return x * (x < 0 ? beyond : 1.0f - beyond);
 }
 
-VECTOR static void gelu_rows(float *values, const float *offset, Py_ssize_t groups, Py_ssize_t rows, Py_ssize_t size) {
+WIDE static void gelu_rows(float *values, const float *offset, Py_ssize_t groups, Py_ssize_t rows, Py_ssize_t size) {
     for (Py_ssize_t group = 0; group < groups; group++) {
         const float *restrict add = offset + group * size;
         for (Py_ssize_t row = 0; row < rows; row++) {
@@ -46,8 +63,19 @@ VECTOR static void gelu_rows(float *values, const float *offset, Py_ssize_t grou
     }
 }
 
+WIDE static void area_all(const float *restrict values, float *restrict out, Py_ssize_t count) {
+    for (Py_ssize_t at = 0; at < count; at++) out[at] = area(values[at]);
+}
+
+/* Rows of ``width``: the first ``count`` of each as inverse hyperbolic sines, the rest as it is. */
+static void area_rows(const float *values, float *out, Py_ssize_t rows, Py_ssize_t width, Py_ssize_t count) {
+    area_all(values, out, rows * width);
+    for (Py_ssize_t row = 0; row < rows; row++)
+        memcpy(out + row * width + count, values + row * width + count, sizeof(float) * (size_t)(width - count));
+}
+
 /* One step of an LSTM's cell: gates (rows, 4 x size) in the order input, forget, candidate, output. */
-VECTOR static void cell_rows(const float *restrict gates, const float *restrict bias, float *restrict state,
+WIDE static void cell_rows(const float *restrict gates, const float *restrict bias, float *restrict state,
                              float *restrict out, Py_ssize_t rows, Py_ssize_t size, Py_ssize_t stride) {
     for (Py_ssize_t row = 0; row < rows; row++) {
         const float *take = gates + row * 4 * size, *keep = take + size, *fresh = keep + size, *show = fresh + size;
@@ -69,7 +97,7 @@ typedef struct {
 } Heads;
 
 /* Rising quantiles around a mixture of guesses, the outer ones averaged with a Student-t's, for LANES rows at once. */
-VECTOR static void heads_block(const Heads *h, const float (*restrict raw)[LANES], const float (*restrict guess)[LANES],
+WIDE static void heads_block(const Heads *h, const float (*restrict raw)[LANES], const float (*restrict guess)[LANES],
                                float (*restrict found)[LANES]) {
     const Py_ssize_t n = h->levels, middle = n / 2, count = h->guess_count;
     float most[LANES], sum[LANES], centre[LANES];
@@ -120,6 +148,47 @@ static void heads_rows(const Heads *h) {
         for (Py_ssize_t k = 0; k < here; k++)
             for (Py_ssize_t at = 0; at < h->levels; at++) h->out[(first + k) * h->levels + at] = found[at][k];
     }
+}
+
+PyObject *area_of(PyObject *self, PyObject *args) {
+    PyObject *from[2];
+    Py_buffer views[2];
+    Py_ssize_t rows, width, count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOnnn", &from[0], &from[1], &rows, &width, &count)) return NULL;
+    if (count < 0 || count > width) return PyErr_Format(PyExc_ValueError, "%zd of %zd columns", count, width);
+    const Wanted wanted[2] = {{4, rows * width, 0, "values"}, {4, rows * width, 1, "out"}};
+    if (!hold(from, views, wanted, 2)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    area_rows(views[0].buf, views[1].buf, rows, width, count);
+    Py_END_ALLOW_THREADS
+    let_go(views, 2);
+    Py_RETURN_NONE;
+}
+
+/* Quantiles (series, rows, size) as they are on the scale of their series: scale x value + level, rising, never negative. */
+PyObject *unscaled(PyObject *self, PyObject *args) {
+    PyObject *from[4];
+    Py_buffer views[4];
+    Py_ssize_t series, rows, size;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOnnn", &from[0], &from[1], &from[2], &from[3], &series, &rows, &size)) return NULL;
+    const Wanted wanted[4] = {{4, series * rows * size, 0, "values"},
+                              {8, series, 0, "scale"},
+                              {8, series, 0, "level"},
+                              {8, series * rows * size, 1, "out"}};
+    if (!hold(from, views, wanted, 4)) return NULL;
+    const float *values = views[0].buf;
+    const double *scale = views[1].buf, *level = views[2].buf;
+    double *out = views[3].buf;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t one = 0; one < series; one++)
+        for (Py_ssize_t at = one * rows * size; at < (one + 1) * rows * size; at++)
+            out[at] = (double)values[at] * scale[one] + level[one];
+    tidy_rows(out, series * rows, size);
+    Py_END_ALLOW_THREADS
+    let_go(views, 4);
+    Py_RETURN_NONE;
 }
 
 PyObject *gelu_of(PyObject *self, PyObject *args) {

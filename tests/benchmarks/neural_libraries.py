@@ -1,9 +1,9 @@
 """Backtest of a network of neuralforecast on a task, as `metercast backtest` does it for this project's models.
 
-Trained once on what lies before the task's first origin, then asked from each origin. Its limits, without which it would
-take hours on one core: `STEPS` steps of training, a context of a week, `WINDOWS` windows a step; all else is as the
-library has it by default, with all nine quantiles as its loss. Missing values are the last known one. It has no forecast
-of the sum: the scorer adds up the quantiles of its steps.
+Trained once on what lies before the task's first origin, then asked from each origin. Its limits, without which it
+takes hours on one core: `STEPS` steps of training, a context of a week, `WINDOWS` windows a step; all else is as the
+library has it by default, with all nine quantiles as its loss. A missing value is the last known one. It has no
+forecast of the sum: the scorer adds up the quantiles of its steps.
 """
 
 from __future__ import annotations
