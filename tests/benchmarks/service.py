@@ -112,9 +112,11 @@ def receive() -> None:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            receipt = b'{"accepted":1,"duplicate":0,"rejected":[]}'
             self.send_response(202)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(receipt)))
             self.end_headers()
+            self.wfile.write(receipt)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 
@@ -35,8 +36,10 @@ _LOOKS = 3
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
-_GRACE_S = 5.0
-"""What writing the rest to disk may take at the end, after the time for the server is over."""
+_STEP_S = 1.0
+"""What a batch that is being written may still take when all the rest is given up."""
+_GRACE_S, _MOST_GRACE_S = 5.0, 25.0
+"""What writing the rest to disk may take at the end without getting on, and at most, after the time for the server."""
 
 
 class Shipper:
@@ -76,6 +79,9 @@ class Shipper:
         self._rounds_done = 0
         self._deadline_s: float | None = None
         self._stopping = False
+        self._has_given_up = False
+        self._step = threading.RLock()
+        """Held while events are on their way from one place to the next, so that they can be counted where they are."""
         self._reconciliation = Reconciliation(self.engine, before_thread=True)
         self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
 
@@ -139,10 +145,45 @@ class Shipper:
         self._stopping = True
         self._wake_up()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s + _GRACE_S)
-            if self._thread.is_alive():
-                self.problem = f"not all could be written within {timeout_s + _GRACE_S:g} s"
-                self.lost.events += self.engine.pending() + len(self._pending)
+            self._await_end(timeout_s)
+        if self.lost.events:
+            problem = self.problem or (self.delivery.last_problem if self.delivery is not None else "")
+            text = f"metercast: lost {self.lost}: {problem}. Set METERCAST_SPOOL to a directory with room."
+            with contextlib.suppress(Exception):  # a program may end without stderr
+                print(text, file=sys.stderr, flush=True)
+
+    def _await_end(self, timeout_s: float) -> None:
+        """Wait for the thread as long as it gets on; what it has not written when it does not is lost, and counted."""
+        started_s = time.monotonic()
+        before, wait_s = None, timeout_s + _GRACE_S
+        while self._thread.is_alive() and (now := self._reached()) != before:
+            if time.monotonic() - started_s > timeout_s + _MOST_GRACE_S:
+                break
+            self._thread.join(wait_s)
+            before, wait_s = now, _GRACE_S
+        if self._thread.is_alive():
+            self.problem = f"not all could be written within {time.monotonic() - started_s:.0f} s"
+            self._give_up()
+
+    def _reached(self) -> object:
+        """What changes while the thread gets on."""
+        delivery = self.delivery
+        return self.events, delivery and (delivery.producer.sequence, delivery.waiting_batches())
+
+    def _give_up(self) -> None:
+        """Count all that is nowhere but in this process; the thread, wherever it hangs, writes no more of it."""
+        is_between = self._step.acquire(timeout=_STEP_S)
+        try:
+            self._has_given_up = True
+            rows = self._pending + self.converter.take(self.engine, self.engine.pending())[1]
+            rows += self.converter.totals(self.engine.take_totals())
+            self.lost.add(Amounts(rows))
+            if self.delivery is not None:
+                self.lost.add(self.delivery.lost)
+                self.lost.add(self.delivery.give_up())
+        finally:
+            if is_between:
+                self._step.release()
 
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings, self._reconciliation)
@@ -211,8 +252,9 @@ class Shipper:
         if self._control is not None:
             self._control.close()
         if self.delivery is not None:
-            self.delivery.close()
-            self.lost.add(self.delivery.lost)
+            self.delivery.close(self._step)
+            if not self._has_given_up:
+                self.lost.add(self.delivery.lost)
         if self._journal is not None:
             self.engine.count_into(None)
             self._journal.close()
@@ -224,11 +266,12 @@ class Shipper:
         while left > 0:
             left -= self._drain(min(left, at_once))
             self._ship_full_batches()
-        grown = engine.take_totals()
-        summed = int(sum(amounts[0] for _, amounts in grown))
-        self._recorded += summed
-        self._pending_records += summed
-        self._put(self.converter.totals(grown))
+        with self._step:
+            grown = engine.take_totals()
+            summed = int(sum(amounts[0] for _, amounts in grown))
+            self._recorded += summed
+            self._pending_records += summed
+            self._put(self.converter.totals(grown))
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
         self._put(self.self_cost.rows(recorded, dropped))
@@ -239,11 +282,14 @@ class Shipper:
 
     def _drain(self, limit: int) -> int:
         """Take records off the ring; returns how many."""
-        count, rows = self.converter.take(self.engine, limit)
-        self._recorded += count
-        self._pending_records += count
-        self._put(rows)
-        return count
+        with self._step:
+            if self._has_given_up:
+                return limit
+            count, rows = self.converter.take(self.engine, limit)
+            self._recorded += count
+            self._pending_records += count
+            self._put(rows)
+            return count
 
     def _drain_ahead(self) -> None:
         """While the server makes the thread wait: keep the ring from running over, as far as memory goes."""
@@ -278,17 +324,19 @@ class Shipper:
             self._deadline_s = None if not self._stopping else self._deadline_s
 
     def _ship_batch(self) -> None:
-        rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
-        if self.delivery is None:
-            return
-        records = 0
-        if not self._pending:
-            records, self._pending_records = self._pending_records, 0
-        try:
-            self.delivery.put(rows, records)
-        except Exception:
-            self.lost.add(Amounts(rows))
-            raise
+        with self._step:
+            rows, rest = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
+            self._pending = rest
+            if self.delivery is None or self._has_given_up:
+                return
+            records = 0
+            if not rest:
+                records, self._pending_records = self._pending_records, 0
+            try:
+                self.delivery.put(rows, records)
+            except Exception:
+                self.lost.add(Amounts(rows))
+                raise
 
     def _guard(self, part: Callable[[], None]) -> None:
         """Whatever goes wrong in shipping is counted and told, and is never the program's problem."""
