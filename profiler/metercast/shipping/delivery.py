@@ -146,9 +146,9 @@ class ServerDelivery:
                 self.memory.popleft()  # only now: should the disk hang, it counts as lost
         self.client.close()
 
-    def waiting_batches(self) -> int:
-        """How many batches wait in memory."""
-        return len(self.memory)
+    def reached(self) -> tuple[int, int]:
+        """What changes while it gets on."""
+        return self.producer.sequence, len(self.memory)
 
     def give_up(self) -> Amounts:
         """Write nothing any more; returns what is in memory only. For when the shipping thread hangs."""

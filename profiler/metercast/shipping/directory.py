@@ -63,9 +63,9 @@ class DirectoryDelivery:
         body = encode(killed.name, killed.epoch, killed.sequence, [row])
         return self.spool.put(f"{killed.name}-{killed.epoch}-{killed.sequence:09d}", body)
 
-    def waiting_batches(self) -> int:
-        """None ever: what could not be written is kept as totals."""
-        return 0
+    def reached(self) -> tuple[int, int]:
+        """What changes while it gets on."""
+        return self.producer.sequence, 0
 
     def give_up(self) -> Amounts:
         """What is in memory only, for when the shipping thread hangs; it is not written any more."""

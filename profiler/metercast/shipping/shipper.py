@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 
@@ -12,6 +11,7 @@ from metercast.pseudonym import Pseudonyms, newest_key
 from metercast.shipping.batch import Converter, wire_name
 from metercast.shipping.control import Control, control_directory
 from metercast.shipping.destination import delivery_of
+from metercast.shipping.ending import Ending, tell
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.reconciling import Reconciliation
@@ -36,10 +36,6 @@ _LOOKS = 3
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
-_STEP_S = 1.0
-"""What a batch that is being written may still take when all the rest is given up."""
-_GRACE_S, _MOST_GRACE_S = 5.0, 25.0
-"""What writing the rest to disk may take at the end without getting on, and at most, after the time for the server."""
 
 
 class Shipper:
@@ -59,14 +55,11 @@ class Shipper:
         self.delivery = delivery_of(self.settings)
         if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
-        self.events = 0
-        self.dropped = 0
+        self.events = self.dropped = 0
         self.lost = Amounts()
         self.problem = ""
         self._pending: list[Row] = []
-        self._recorded = 0
-        self._recorded_before = 0
-        self._pending_records = 0
+        self._recorded = self._recorded_before = self._pending_records = 0
         self._journal: Journal | None = None
         self._killed: list[Lost] = []
         self._changes: list[str] = []
@@ -79,9 +72,7 @@ class Shipper:
         self._rounds_done = 0
         self._deadline_s: float | None = None
         self._stopping = False
-        self._has_given_up = False
-        self._step = threading.RLock()
-        """Held while events are on their way from one place to the next, so that they can be counted where they are."""
+        self._ending = Ending()
         self._reconciliation = Reconciliation(self.engine, before_thread=True)
         self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
 
@@ -144,46 +135,13 @@ class Shipper:
             self.delivery.keep_from_s = self._deadline_s
         self._stopping = True
         self._wake_up()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._await_end(timeout_s)
-        if self.lost.events:
-            problem = self.problem or (self.delivery.last_problem if self.delivery is not None else "")
-            text = f"metercast: lost {self.lost}: {problem}. Set METERCAST_SPOOL to a directory with room."
-            with contextlib.suppress(Exception):  # a program may end without stderr
-                print(text, file=sys.stderr, flush=True)
-
-    def _await_end(self, timeout_s: float) -> None:
-        """Wait for the thread as long as it gets on; what it has not written when it does not is lost, and counted."""
-        started_s = time.monotonic()
-        before, wait_s = None, timeout_s + _GRACE_S
-        while self._thread.is_alive() and (now := self._reached()) != before:
-            if time.monotonic() - started_s > timeout_s + _MOST_GRACE_S:
-                break
-            self._thread.join(wait_s)
-            before, wait_s = now, _GRACE_S
-        if self._thread.is_alive():
-            self.problem = f"not all could be written within {time.monotonic() - started_s:.0f} s"
-            self._give_up()
-
-    def _reached(self) -> object:
-        """What changes while the thread gets on."""
-        delivery = self.delivery
-        return self.events, delivery and (delivery.producer.sequence, delivery.waiting_batches())
-
-    def _give_up(self) -> None:
-        """Count all that is nowhere but in this process; the thread, wherever it hangs, writes no more of it."""
-        is_between = self._step.acquire(timeout=_STEP_S)
-        try:
-            self._has_given_up = True
-            rows = self._pending + self.converter.take(self.engine, self.engine.pending())[1]
-            rows += self.converter.totals(self.engine.take_totals())
-            self.lost.add(Amounts(rows))
-            if self.delivery is not None:
-                self.lost.add(self.delivery.lost)
-                self.lost.add(self.delivery.give_up())
-        finally:
-            if is_between:
-                self._step.release()
+        is_other = self._thread.is_alive() and self._thread is not threading.current_thread()
+        if is_other and not self._ending.is_over(
+            self._thread, timeout_s, lambda: (self.events, self.delivery and self.delivery.reached())
+        ):
+            self.problem = "not all could be written in time"
+            self.lost.add(self._ending.give_up(lambda: self._pending, self.converter, self.engine, self.delivery))
+        tell(self.lost, self.problem or (self.delivery.last_problem if self.delivery is not None else ""))
 
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings, self._reconciliation)
@@ -252,8 +210,8 @@ class Shipper:
         if self._control is not None:
             self._control.close()
         if self.delivery is not None:
-            self.delivery.close(self._step)
-            if not self._has_given_up:
+            self.delivery.close(self._ending.step)
+            if not self._ending.has_given_up:
                 self.lost.add(self.delivery.lost)
         if self._journal is not None:
             self.engine.count_into(None)
@@ -266,12 +224,10 @@ class Shipper:
         while left > 0:
             left -= self._drain(min(left, at_once))
             self._ship_full_batches()
-        with self._step:
+        with self._ending.step:
             grown = engine.take_totals()
             summed = int(sum(amounts[0] for _, amounts in grown))
-            self._recorded += summed
-            self._pending_records += summed
-            self._put(self.converter.totals(grown))
+            self._put(self.converter.totals(grown), summed)
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
         self._put(self.self_cost.rows(recorded, dropped))
@@ -282,13 +238,11 @@ class Shipper:
 
     def _drain(self, limit: int) -> int:
         """Take records off the ring; returns how many."""
-        with self._step:
-            if self._has_given_up:
+        with self._ending.step:
+            if self._ending.has_given_up:
                 return limit
             count, rows = self.converter.take(self.engine, limit)
-            self._recorded += count
-            self._pending_records += count
-            self._put(rows)
+            self._put(rows, count)
             return count
 
     def _drain_ahead(self) -> None:
@@ -297,17 +251,17 @@ class Shipper:
         if room > 0 and self.engine.pending():
             self._drain(min(room, _RECORDS_AT_ONCE))
 
-    def _put(self, rows: list[Row]) -> None:
+    def _put(self, rows: list[Row], records: int = 0) -> None:
         self.events += len(rows)
+        self._recorded += records
+        self._pending_records += records
         if self.delivery is None:
             self.ledger.add(rows)
         else:
             self.status.add(rows)
-            self._pending += rows if self._pseudonyms is None else [self._hidden(row) for row in rows]
-
-    def _hidden(self, row: Row) -> Row:
-        assert self._pseudonyms is not None
-        return (row[0], self._pseudonyms.of(wire_name(row[1], "unknown")), *row[2:])
+            if self._pseudonyms is not None:
+                rows = [(row[0], self._pseudonyms.of(wire_name(row[1], "unknown")), *row[2:]) for row in rows]
+            self._pending += rows
 
     def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
@@ -324,10 +278,10 @@ class Shipper:
             self._deadline_s = None if not self._stopping else self._deadline_s
 
     def _ship_batch(self) -> None:
-        with self._step:
+        with self._ending.step:
             rows, rest = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
             self._pending = rest
-            if self.delivery is None or self._has_given_up:
+            if self.delivery is None or self._ending.has_given_up:
                 return
             records = 0
             if not rest:
