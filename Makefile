@@ -52,7 +52,7 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/shipping.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
-bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run
+bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi, viztracer, scalene, as ratios in one run
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/service.py
