@@ -283,6 +283,7 @@ def test_the_pages_say_when_prices_change(steady: tuple[TestClient, int]) -> Non
     records = client.get("/v1/estimates/projected", params={"user": "acme", "plan": "changing"} | _asked(ends)).json()
     whole = sum(D(row["estimatedCost"]) for row in records["estimates"] if not row["operationID"])
     told = client.post("/v1/estimates", json={"user": "acme", "plans": ["changing"]} | _asked(ends)).json()
+    assert records["estimates"][0]["planVersions"] == told["estimates"][0]["versions"]
     assert str(whole) == told["estimates"][0]["expected"]
 
 
