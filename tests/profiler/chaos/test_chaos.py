@@ -207,7 +207,7 @@ def test_sigkill_at_any_moment(program, tmp_path, capacity):
     journals = list((tmp_path / "spool").rglob("*.journal*"))
     recorded = {path.name.partition(".")[0]: struct.unpack_from("<Q", path.read_bytes())[0] for path in journals}
     server.answers.clear()
-    program(server.url, text=EMPTY, METERCAST_JOURNAL="1", METERCAST_TIMEOUT_S="20").end()
+    program(server.url, text=EMPTY, METERCAST_TIMEOUT_S="20").end()
     deliver_the_spool(program, server, tmp_path)
     server.close()
     arrived, told = dict.fromkeys(recorded, 0), dict.fromkeys(recorded, 0)
