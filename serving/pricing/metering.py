@@ -26,7 +26,8 @@ class Metered:
     ``quantity`` is the aggregate where it is not the sum of the parts; parts then say only who caused how much.
     ``amounts`` and ``cells`` are for models that price parts; ``inputs`` for formulas, by meter. ``weights`` are what
     factors are averaged over (the list price in a matrix, else the quantity), ``surcharges`` the sums of
-    weight x (what the factor adds) by factor and part; both empty where the charge has no factors.
+    weight x (what the factor adds) by factor and part; both empty where the charge has no factors. ``covered`` are
+    quantities by quote.
     """
 
     quantities: Quantities = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Metered:
     inputs: Mapping[str, Metered] = field(default_factory=dict)
     weights: Quantities = field(default_factory=dict)
     surcharges: Mapping[str, Quantities] = field(default_factory=dict)
+    covered: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def whole(self) -> Decimal:
@@ -110,13 +112,14 @@ class _Counter:
 
     def __init__(self, charge: Charge, plan: Plan, conditions: Conditions) -> None:
         self._charge, self._plan, self._conditions = charge, plan, conditions
-        self._book = QuoteBook(conditions.quotes, charge.id)
+        self._book = QuoteBook(conditions.quotes, charge.id, conditions.used)
         self._sums: dict[Part, Decimal] = {}
         self._amounts: dict[Part, Decimal] = {}
         self._cells: dict[tuple[str, Decimal], Decimal] = {}
         self._events: list[tuple[Part, Events]] = []
         self._weights: dict[Part, Decimal] = {}
         self._surcharges: dict[str, dict[Part, Decimal]] = {}
+        self._covered: dict[str, Decimal] = {}
         self._at: dict[int, dict[str, Decimal]] = {}
 
     def add(self, record: UsageRecord, part: Part, value: Decimal) -> None:
@@ -148,6 +151,7 @@ class _Counter:
             events=self._events,
             weights=_ordered(self._weights),
             surcharges=surcharges,
+            covered=self._covered,
         )
 
     def _surcharge(self, time_ns: int, part: Part, value: Decimal, weight: Decimal) -> None:
@@ -159,6 +163,7 @@ class _Counter:
             _add(self._surcharges.setdefault(name, {}), part, PRECISION.multiply(weight, extra))
         factor = 1 + sum(added.values(), Decimal(0))
         for quote, covered, promised in self._book.cover(time_ns, value, factor):
+            self._covered[quote] = self._covered.get(quote, Decimal(0)) + covered
             share = weight if covered == value else PRECISION.divide(PRECISION.multiply(weight, covered), value)
             saved = PRECISION.multiply(share, promised - factor)
             _add(self._surcharges.setdefault(f"quote:{quote}", {}), part, saved)

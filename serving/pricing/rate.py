@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from serving.pricing.charges.flat import Flat
 from serving.pricing.factors.conditions import LIST_PRICE, Conditions
+from serving.pricing.factors.quote import Used
 from serving.pricing.line import NO_USAGE, Line, Part, Step, summed, text
 from serving.pricing.metering import Metered, metered
 from serving.pricing.modifiers.bounds import spend_bounds
@@ -23,13 +24,14 @@ from serving.pricing.usage import Period, UsageRecord
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """All lines of one user and period under one plan."""
+    """All lines of one user and period under one plan; ``covered`` is how much quotes were for."""
 
     plan_id: str
     plan_version: int
     currency: str
     period: Period
     lines: tuple[Line, ...]
+    covered: Used = field(default_factory=dict)
 
     @property
     def total(self) -> Decimal:
@@ -73,7 +75,12 @@ def rate(
     counts = [metered(charge, inside, plan, period, conditions) for charge in plan.charges]
     lines = plan_lines(plan, counts, share if isinstance(share, Share) else Share(share))
     lines += credit_lines(credits, lines, plan.currency, period.end_ns)
-    return Invoice(plan.id, plan.version, plan.currency, period, tuple(lines))
+    covered = {
+        (quote, charge.id): quantity
+        for charge, count in zip(plan.charges, counts, strict=True)
+        for quote, quantity in count.covered.items()
+    }
+    return Invoice(plan.id, plan.version, plan.currency, period, tuple(lines), covered)
 
 
 def plan_lines(plan: Plan, counted: Sequence[Metered], share: Share = WHOLE, explained: bool = True) -> list[Line]:

@@ -88,7 +88,7 @@ def rate_versions(
 
     Tiers start anew in every slice: a version prices the usage that was metered while it was in force. A fee in
     advance is owed to the period's end when its version takes effect, and given back from when the next one does.
-    Credits are used on the whole, and stand in the last slice.
+    Credits are used on the whole, and stand in the last slice; what a quote covered in one slice it covers no more.
     """
     cuts = slices(versions, period)
     if len(cuts) == 1:
@@ -98,6 +98,7 @@ def rate_versions(
     for plan, part in cuts:
         rest = share_of(Period(part.start_ns, period.end_ns), period)
         bill = rate(plan, usage, part, share=share_of(part, period), conditions=conditions)
+        conditions = conditions.after(bill.covered)
         lines = tuple(_in_advance(plan, line, rest) for line in bill.lines)
         given_back = tuple(unused_lines(before.charges, rest, plan.currency)) if before is not None else ()
         made.append(replace(bill, lines=given_back + lines))

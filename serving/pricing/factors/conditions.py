@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, Self
 
 from serving.pricing.factors.demand import Demand, PriceHistory
-from serving.pricing.factors.quote import Quote
+from serving.pricing.factors.quote import Quote, Used
 
 ONE = Decimal(1)
 BOUNDS = "bounds"
@@ -54,11 +54,16 @@ UNBOUNDED = FactorBounds()
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Published prices by the id of their demand rule, the customer's own maximum, and quotes in force."""
+    """Published prices by the id of their demand rule, the customer's own maximum, quotes, and what of them is used."""
 
     published: Mapping[str, PriceHistory] = field(default_factory=dict)
     maximum_factor: Decimal | None = None
     quotes: Sequence[Quote] = ()
+    used: Used = field(default_factory=dict)
+
+    def after(self, covered: Used) -> Self:
+        """What holds for what comes next, once quotes have covered more."""
+        return replace(self, used={key: self.used.get(key, 0) + covered.get(key, 0) for key in {*self.used, *covered}})
 
 
 LIST_PRICE = Conditions()

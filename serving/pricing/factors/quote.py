@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+
+Used = Mapping[tuple[str, str], Decimal]
+"""Quantities that quotes have covered, by quote and charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,14 @@ class Quote:
 class QuoteBook:
     """What is left of quotes while a charge is metered event by event, in the order of time."""
 
-    def __init__(self, quotes: Sequence[Quote], charge_id: str) -> None:
-        """Quotes that promise something for the charge; the cheapest is used first."""
+    def __init__(self, quotes: Sequence[Quote], charge_id: str, used: Used) -> None:
+        """Quotes that promise something for the charge, less what was ``used``; the cheapest is used first."""
         mine = [quote for quote in quotes if quote.charge_id in ("", charge_id)]
         self._quotes = sorted(mine, key=lambda quote: (quote.factor, quote.until_ns, quote.id))
-        self._left = {quote.id: quote.quantity for quote in self._quotes}
+        self._left = {
+            quote.id: None if quote.quantity is None else quote.quantity - used.get((quote.id, charge_id), 0)
+            for quote in self._quotes
+        }
 
     def cover(self, time_ns: int, quantity: Decimal, factor: Decimal) -> list[tuple[str, Decimal, Decimal]]:
         """(quote, quantity, factor promised) of what quotes cover of an event that would cost ``factor``."""

@@ -23,6 +23,7 @@ from serving.pricing.paths import UsageColumn, rate_paths
 from serving.pricing.plan import Plan
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period, UsageRecord
+from serving.pricing.versions import rate_versions
 
 D = Decimal
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -155,6 +156,19 @@ def test_demand_is_capped_with_everything_else(plan: Plan) -> None:
         for maximum, quotes in [(None, ()), (D("1.5"), ()), (D("1.5"), (quote,))]
     ]
     assert totals == [D("36.00"), D("30.00"), D("22.00")]
+
+
+def test_a_quote_covers_its_quantity_once_though_the_plan_changes(plan: Plan) -> None:
+    """Two equal uses, a new version of the same prices between them: the promise is for one and a half of them."""
+    usage = [_usage(NOON, cpuCycles=10**12), _usage(_ns(2026, 12, 15, 12, 0), cpuCycles=10**12)]
+    once = rate(plan, usage[:1], PERIOD)
+    quantity = next(line.quantity for line in once.lines if line.id == "cpu")
+    quote = Quote("q", PERIOD.start_ns, PERIOD.end_ns, D("1.1"), "cpu", quantity * D("1.5"))
+    later = replace(plan, version=plan.version + 1, effective_from_ns=_ns(2026, 12, 10))
+    first = replace(plan, effective_from_ns=PERIOD.start_ns)
+    bill = rate_versions([first, later], usage, PERIOD, Conditions(quotes=(quote,)))
+    saved = [line.amount for line in bill.lines if line.id == "cpu:quote:q"]
+    assert saved == [D("-8.00"), D("-4.00")]
 
 
 def test_factors_never_move_usage_between_tiers(plan: Plan) -> None:
