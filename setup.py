@@ -9,14 +9,16 @@ KERNELS = ("module", "chains", "distributions", "paths", "weighted")
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-fvisibility=hidden"] if sys.platform != "win32" else []
 
 
-def _extension(name: str, folder: str, sources: tuple[str, ...], header: str) -> Extension:
+def _extension(name: str, folder: str, sources: tuple[str, ...], *headers: str) -> Extension:
     files = [f"{folder}/{source}.c" for source in sources]
-    return Extension(name, files, depends=[f"{folder}/{header}"], extra_compile_args=FLAGS, optional=True)
+    return Extension(
+        name, files, depends=[f"{folder}/{header}" for header in headers], extra_compile_args=FLAGS, optional=True
+    )
 
 
 setup(
     ext_modules=[
-        _extension("features._columns", "features/native", COLUMNS, "arrow.h"),
+        _extension("features._columns", "features/native", COLUMNS, "arrow.h", "json_numbers.h"),
         _extension("models._kernels", "models/native", KERNELS, "kernels.h"),
     ]
 )
