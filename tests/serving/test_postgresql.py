@@ -136,8 +136,12 @@ def test_a_database_that_goes_away_while_a_server_starts(url: str, postgresql_se
     log = open_log(url)
     log.append([batch([event(-1.0, cpuCycles=7)])])
     worker = EngineWorker(log, DatabaseEngineStore(url), (1, 3600))
-    postgresql_server.restart()
-    worker.start()
+    postgresql_server.halt()
+    try:
+        worker.start()
+        assert worker.problem
+    finally:
+        postgresql_server.resume()
     end = time.monotonic() + 60
     while not worker.leads or worker.status()["lag"]:
         assert time.monotonic() < end, worker.problem
