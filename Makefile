@@ -52,7 +52,7 @@ bench: $(SETUP) ## cost of recording, ingest and engine, as ratios in one run
 	$(BIN)/python tests/benchmarks/shipping.py
 	$(BIN)/python tests/benchmarks/ingest.py
 
-bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi and viztracer, as ratios in one run
+bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi, viztracer, scalene, as ratios in one run
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python tests/benchmarks/recording.py
 	$(BIN)/python tests/benchmarks/service.py
@@ -100,7 +100,7 @@ bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/detection.py
 
 bench-injection: $(SETUP) ## money of injected faults found within an hour, and false pages, in recorded usage
-	$(BIN)/python tests/benchmarks/injection.py --pages
+	$(BIN)/python -m tests.benchmarks.injection --pages
 
 tune-smoke: $(SETUP) ## a study of 20 trials on the data beside the project
 	$(BIN)/metercast tune configs/tune/smoke.yaml --task $${METERCAST_BENCH:-../shared/bench}/forecast/C.parquet --data metercast-data

@@ -72,7 +72,7 @@ def usage_panel(
     season: int | None = None,
     wanted: Callable[[str], bool] | None = None,
 ) -> Panel:
-    """Every series that was used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, as one panel.
+    """Every series used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, from the beginning of a season on.
 
     ``season`` is the model's, in windows; by default that of windows of this length. ``wanted`` says of which
     resources and meters; with it the panel may have no series at all.
@@ -81,7 +81,10 @@ def usage_panel(
     """
     window_ns = window_s * NANOSECONDS
     end_ns = until_ns - until_ns % window_ns
-    frame = history.windows(window_s, end_ns - CONTEXT_WINDOWS * window_ns, end_ns, user=user)
+    season = season or _season(window_s)
+    # A whole season: for as long as it lasts, a model that learns as windows end sees the same past go on.
+    start_ns = (end_ns - CONTEXT_WINDOWS * window_ns) // (season * window_ns) * (season * window_ns)
+    frame = history.windows(window_s, start_ns, end_ns, user=user)
     series = all_series(frame, window_ns, wanted) if not frame.is_empty() else pl.DataFrame()
     if frame.is_empty() or (wanted is None and series.is_empty()):
         whom = f"user {user!r}" if user else "anyone"
@@ -89,7 +92,7 @@ def usage_panel(
             f"too little history: no usage of {whom} in the last {CONTEXT_WINDOWS} closed windows of {window_s} s",
             MINIMUM_WINDOWS,
         )
-    panel = _padded(_panel(series, frame, window_ns, season or _season(window_s)), end_ns)
+    panel = _padded(_panel(series, frame, window_ns, season), end_ns)
     if panel.windows < MINIMUM_WINDOWS:
         missing = MINIMUM_WINDOWS - panel.windows
         raise TooLittleHistoryError(
