@@ -10,15 +10,16 @@ FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-
 """Without errno and traps, which nothing asks for, loops with a choice become vectors; results stay the same."""
 
 
-def _extension(name: str, folder: str, sources: tuple[str, ...], header: str) -> Extension:
+def _extension(name: str, folder: str, sources: tuple[str, ...], *headers: str) -> Extension:
     files = [f"{folder}/{source}.c" for source in sources]
+    depends = [f"{folder}/{header}" for header in headers]
     flags = FLAGS if sys.platform != "win32" else []
-    return Extension(name, files, depends=[f"{folder}/{header}"], extra_compile_args=flags, optional=True)
+    return Extension(name, files, depends=depends, extra_compile_args=flags, optional=True)
 
 
 setup(
     ext_modules=[
-        _extension("features._columns", "features/native", COLUMNS, "arrow.h"),
+        _extension("features._columns", "features/native", COLUMNS, "arrow.h", "json_numbers.h"),
         _extension("models._kernels", "models/native", KERNELS, "kernels.h"),
     ]
 )

@@ -45,8 +45,16 @@ class Server:
 
     def restart(self, is_kill: bool = False) -> None:
         """Cut all connections off and start again; after a kill the server recovers first, which takes its time."""
+        self.halt(is_kill)
+        self.resume()
+
+    def halt(self, is_kill: bool = False) -> None:
+        """Cut all connections off and stay away."""
         self._server.get_postmaster_info().process.send_signal(signal.SIGKILL if is_kill else signal.SIGINT)
         self._server.get_postmaster_info().process.wait(60)
+
+    def resume(self) -> None:
+        """Start again after `halt`."""
         self._until_it_answers(self._server.ensure_postgres_running)
 
     def _until_it_answers(self, start: Callable[[], None]) -> None:

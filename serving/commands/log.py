@@ -6,14 +6,18 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from features.database import DATABASE_ERRORS, Connection, connect
 from features.stored_rows import CorruptBatchError
+from serving.accounts.periods import month_ns
 from serving.commands.location import NoDatabaseError, add_options, location_of
 from serving.storage.archive import Archive
 from serving.storage.erasure import overwrite
+from serving.storage.hours_export import export_hours
 from serving.storage.log_check import differences, verify
 from serving.storage.retention import DAY_NS, drop_windows, engine_offset, expire
 
@@ -36,6 +40,9 @@ def main(argv: list[str]) -> int:
         return 3
     except DATABASE_ERRORS as error:
         print(f"metercast log: the database cannot be read: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"metercast log: {error}", file=sys.stderr)
         return 1
     finally:
         connection.close()
@@ -64,7 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     expire = acts.add_parser("expire", parents=[shared], help="remove all events of before an age, for good")
     expire.add_argument("--older-than-days", type=_days, required=True)
     expire.add_argument("--with-hours", action="store_true", help="also windows of an hour, which bills rest on")
+    hours = acts.add_parser("hours", parents=[shared], help="write hours as Parquet, a file a month, by user and time")
+    hours.add_argument("--out", type=Path, required=True, help="directory; what is there of a month is replaced")
+    hours.add_argument("--month", type=_month, action="append", default=[], help="YYYY-MM, repeatable (default: all)")
     return parser
+
+
+def _month(text: str) -> tuple[int, int]:
+    try:
+        return month_ns(int(datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).timestamp()) * 1_000_000_000)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no month; write it as 2026-11") from None
 
 
 def _days(text: str) -> float:
@@ -91,6 +108,14 @@ def _expire(connection: Connection, args: argparse.Namespace) -> tuple[dict[str,
     removed = expire(connection, before_ns, _archive(connection, args), args.with_hours)
     overwrite(connection)
     return {f"removed_{name}": count for name, count in removed.items()}, 0
+
+
+def _hours(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    def told(file: str, done: int, users: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{file}: {done:,} of {users:,} users", end="\n" if done == users else "", file=sys.stderr)
+
+    return {"files": [asdict(one) for one in export_hours(connection, args.out, args.month, told)]}, 0
 
 
 def _list(connection: Connection, args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -142,4 +167,4 @@ def _text(answer: dict[str, Any]) -> list[str]:
     return lines or ["the log is empty"]
 
 
-_ACTS = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact, "expire": _expire}
+_ACTS = {"list": _list, "verify": _verify, "replay": _replay, "compact": _compact, "expire": _expire, "hours": _hours}

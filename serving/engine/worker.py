@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from features.contracts import EventLog, LoggedBatch
+from features.database import DatabaseError
 from serving.engine.hooks import WindowHook
 from serving.engine.state import EngineState
 from serving.engine.step import Outputs, Rules, step
@@ -81,8 +82,14 @@ class EngineWorker:
         return self._leads
 
     def start(self) -> None:
-        """Take over the database, or wait for one's turn where several share it, and begin."""
-        self._try_to_lead()
+        """Take over the database, or wait for one's turn where several share it, and begin.
+
+        A database server that is away at this moment is tried again in the background, a file is not.
+        """
+        try:
+            self._try_to_lead()
+        except DatabaseError as error:
+            self.problem = str(error)
         self._thread = threading.Thread(target=self._run, name="metercast-engine", daemon=True)
         self._thread.start()
 

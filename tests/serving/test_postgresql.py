@@ -129,3 +129,22 @@ def test_a_stale_engine_cannot_write(url: str) -> None:
         stale.advance()
     assert History(url).windows(1, 0, 2**62).is_empty()
     assert connect(url).execute("SELECT count(*) FROM series").fetchone()[0] == 0
+
+
+def test_a_database_that_goes_away_while_a_server_starts(url: str, postgresql_server: Server) -> None:
+    """The server says so, goes on starting, and runs the engine once the database is back."""
+    log = open_log(url)
+    log.append([batch([event(-1.0, cpuCycles=7)])])
+    worker = EngineWorker(log, DatabaseEngineStore(url), (1, 3600))
+    postgresql_server.halt()
+    try:
+        worker.start()
+        assert worker.problem
+    finally:
+        postgresql_server.resume()
+    end = time.monotonic() + 60
+    while not worker.leads or worker.status()["lag"]:
+        assert time.monotonic() < end, worker.problem
+        time.sleep(0.05)
+    worker.stop()
+    log.close()
