@@ -58,24 +58,26 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
     class FileIO(base):  # type: ignore[misc]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
 
-        _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
+        _metercast_kind: tuple[int, int, str] | None = None  # asked for before the first bytes cross
 
         def read(self, size: Any = -1) -> Any:
             if size is None or size < 0:
                 return self.readall()
             if active() is None:
                 return read(self, size)
+            kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
             data = read(self, size)
-            count(self, False, started_ns, len(data or b""))
+            count(kind, False, started_ns, len(data or b""))
             return data
 
         def write(self, data: Any) -> Any:
             if active() is None:
                 return write(self, data)
+            kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
             size = write(self, data)
-            count(self, True, started_ns, size or 0)
+            count(kind, True, started_ns, size or 0)
             return size
 
     members: Any = FileIO
@@ -85,20 +87,24 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
     return FileIO
 
 
-def _counter(engine: Engine) -> Callable[[Any, bool, int, int], None]:
+def _counter(engine: Engine) -> Callable[[tuple[int, int, str], bool, int, int], None]:
     """What counts bytes that have crossed between a raw file and the kernel."""
     after = engine.after_call
 
-    def count(raw: Any, is_write: bool, started_ns: int, size: int) -> None:
-        kind = raw._metercast_kind
-        if kind is None:
-            kind = raw._metercast_kind = kind_of(raw.fileno())
+    def count(kind: tuple[int, int, str], is_write: bool, started_ns: int, size: int) -> None:
         if kind is _DISK:
             after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
         else:
             after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
 
     return count
+
+
+def _learn_kind(raw: Any) -> tuple[int, int, str]:
+    """The kind of a raw file, asked for before it is used: another thread may close it meanwhile."""
+    kind: tuple[int, int, str] = kind_of(raw.fileno())
+    raw._metercast_kind = kind
+    return kind
 
 
 def _reading(original: Callable[..., Any], engine: Engine, size_of: Callable[[Any], int]) -> Callable[..., Any]:
@@ -108,9 +114,10 @@ def _reading(original: Callable[..., Any], engine: Engine, size_of: Callable[[An
     def call(self: Any, *args: Any) -> Any:
         if active() is None:
             return original(self, *args)
+        kind = self._metercast_kind or _learn_kind(self)
         started_ns = _clock()
         result = original(self, *args)
-        count(self, False, started_ns, size_of(result))
+        count(kind, False, started_ns, size_of(result))
         return result
 
     call.__name__, call.__doc__ = original.__name__, original.__doc__
@@ -217,10 +224,10 @@ def _wrap_copy(original: Callable[..., Any], engine: Engine, out_first: bool) ->
     def call(*args: Any, **kwargs: Any) -> Any:
         if active() is None:
             return original(*args, **kwargs)
-        started_ns = _clock()
-        size = original(*args, **kwargs)
         first, second = (*args, *kwargs.values())[:2]
         source, target = kind_of(second if out_first else first), kind_of(first if out_first else second)
+        started_ns = _clock()
+        size = original(*args, **kwargs)
         after(source[0], started_ns, **{source[2]: size})
         after(target[1], _clock(), **{target[2]: size})
         return size
