@@ -1,7 +1,10 @@
 """Ensemble: members weighted series by series by how they did lately, with the regimes of standing still over all.
 
-        """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""
-        names = tuple(name for name in self._members if name != "lstm")
+The weights are those of "Hedge" (`models.mixing`) by the losses of forecasts made from each of the last seasons, learnt
+window by window (`models.online_weights`), and the forecast is the mixture of the members' distributions. Totals are
+agreed on between the mixture, the LSTM's own head and the levels of several stretches of the past (`models.totals`),
+and are as wide as such levels were off before (`models.past_sums`). Widths of steps and the dependence of errors are
+measured in `fit` over whole horizons. All of it lies before the origin.
 """
 
 from __future__ import annotations
