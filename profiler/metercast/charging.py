@@ -47,6 +47,7 @@ class Charging(Recording):
             raise ValueError(f"clock: {name!r} is none of {', '.join(map(repr, CLOCKS))}; set one of them")
         self._clock = name
         self._short_ns = SHORT_NS if name == "adaptive" else 0
+        self._short_span_ns = 0 if name == "exact" else SHORT_NS
         self._times_calls = name != "coarse"
 
     def state_of_thread(self) -> ThreadState:
@@ -79,22 +80,34 @@ class Charging(Recording):
         return call_ns
 
     def _settle(self, state: ThreadState) -> None:
-        """Charge the time since the mark to whoever the thread works for, and set the mark to now."""
+        """Charge the time since the mark to whoever the thread works for, and set the mark to now.
+
+        The engine's boundaries have the short case in line: a frame less for each.
+        """
         now_ns = elapsed_clock()
         span_ns = now_ns - state.elapsed_mark - state.claimed_new_ns
+        if span_ns >= self._short_span_ns:
+            self._settle_long(state, now_ns, span_ns)
+            return
+        state.claimed_ns += span_ns
         charge = state.charge
-        if span_ns < SHORT_NS and self._clock != "exact":
-            cpu_ns = span_ns
-            state.claimed_ns += cpu_ns
-        else:
-            cpu_now = cpu_clock()
-            cpu_ns = cpu_now - state.cpu_mark - state.claimed_ns
-            if charge is not None and span_ns > cpu_ns:
-                charge.wait_ns += span_ns - cpu_ns
-            state.claimed_ns = 0
-            if cpu_ns < 0:  # spans that were preempted claimed too much: what follows pays it back
-                state.claimed_ns, cpu_ns = -cpu_ns, 0
-            state.cpu_mark = cpu_now
+        if charge is not None:
+            charge.cpu_ns += span_ns
+            state.attributed_ns += span_ns
+        state.elapsed_mark = now_ns
+        state.claimed_new_ns = 0
+
+    def _settle_long(self, state: ThreadState, now_ns: int, span_ns: int) -> None:
+        """Charge a span up to now by the thread clock."""
+        charge = state.charge
+        cpu_now = cpu_clock()
+        cpu_ns = cpu_now - state.cpu_mark - state.claimed_ns
+        if charge is not None and span_ns > cpu_ns:
+            charge.wait_ns += span_ns - cpu_ns
+        state.claimed_ns = 0
+        if cpu_ns < 0:  # spans that were preempted claimed too much: what follows pays it back
+            state.claimed_ns, cpu_ns = -cpu_ns, 0
+        state.cpu_mark = cpu_now
         if charge is not None:
             charge.cpu_ns += cpu_ns
             state.attributed_ns += cpu_ns

@@ -56,23 +56,32 @@ class Engine(Charging):
             ancestor = ancestor.parent
         self.switch(execution)
 
-    def open(self, operation: str, user: str = "", is_root: bool = False) -> Execution:
-        """Open an execution below the current one and charge this thread's time to it."""
-        parent = self.current.get()
+    def enter(self, operation: str, user: str = "") -> Execution:
+        """Open an execution below the current one, charge this thread's time to it and make it the current one."""
+        outer = self.current.get()
         if not user:
-            user = self.user.get() or (parent.user if parent is not None else self.default_user)
+            user = self.user.get() or (outer.user if outer is not None else self.default_user)
         self._number += 1
-        execution = Execution(self._number, operation, user, parent, is_root)
+        execution = Execution(self._number, operation, user, outer, is_root=False)
         try:
             state = self.local.state
         except AttributeError:
             state = self.state_of_thread()
         self._settle(state)
         left = state.charge
-        if left is not None and (left.execution is not parent or parent.charge is not left):
+        if left is not None and (left.execution is not outer or outer.charge is not left):
             self._leave(state, left)
         execution.charge = state.charge = Charge(execution, state, self.tick)
         state.charged = execution
+        self.current.set(execution)
+        return execution
+
+    def open(self, operation: str, user: str = "", is_root: bool = False) -> Execution:
+        """Open an execution below the current one and charge this thread's time to it; the current one stays."""
+        outer = self.current.get()
+        execution = self.enter(operation, user)
+        self.current.set(outer)
+        execution.is_root = is_root
         return execution
 
     def close(self, execution: Execution) -> None:
@@ -83,7 +92,7 @@ class Engine(Charging):
             state = self.state_of_thread()
         self._settle(state)
         execution.is_open = False
-        charge = execution.charge
+        charge, execution.charge = execution.charge, None
         if charge is not None and self.sums_up and self.is_on and self._counted_in is None:
             state.totals.add_run(charge)
         else:
@@ -93,27 +102,19 @@ class Engine(Charging):
                 self._record_charge(state, charge)
             record = (state.elapsed_mark, execution, CPU_INSTRUCTION, cpu_ns, 0, 0, 0, cpu_ns, 1.0, EXECUTIONS)
             self._append(state, record)
-        if state.charge is not None and state.charge is not charge:
-            self._leave(state, state.charge)
+        left = state.charge
+        if left is not None and left is not charge:
+            self._leave(state, left)
         state.charge = state.charged = None
         parent = execution.parent
         if parent is not None and parent.is_open:
             self._charge_to(state, parent)
 
-    def enter(self, operation: str, user: str = "") -> Execution:
-        """Open an execution and make it the current one of this context."""
-        outer = self.current.get()
-        execution = self.open(operation, user)
-        execution.outer = outer
-        self.current.set(execution)
-        return execution
-
     def leave(self, execution: Execution) -> None:
         """Close an execution and make current what was before it, if it ends in the context that it began in."""
         self.close(execution)
-        outer, execution.outer = execution.outer, None
         if self.current.get() is execution:
-            self.current.set(outer)
+            self.current.set(execution.parent)
 
     def switch(self, execution: Execution | None) -> None:
         """Charge this thread's time to another execution from now on (None: to nobody), as a task switch does."""

@@ -11,7 +11,7 @@ from metercast.totals import Totals
 class Execution:
     """One run of an operation; `charge` is what its own thread still has to record for it."""
 
-    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "outer", "parent", "parent_id", "user")
+    __slots__ = ("charge", "id", "is_open", "is_root", "operation", "parent", "parent_id", "user")
 
     def __init__(self, number: int, operation: str, user: str, parent: Execution | None, is_root: bool) -> None:
         self.id = number
@@ -22,7 +22,6 @@ class Execution:
         self.is_open = True
         self.is_root = is_root
         self.charge: Charge | None = None
-        self.outer: Execution | None = None
 
 
 class Charge:

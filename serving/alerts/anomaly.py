@@ -29,6 +29,7 @@ class Anomaly:
     ``shares`` maps (what, name) of users, operations or micro-operations beneath to their part of the excess.
     ``usual`` is what each of them was expected to use a run when it first stood out: later the baselines have seen it.
     ``view`` is the detector's view that fired. ``paged_ns`` is when the episode passed the money gate; None before.
+    ``dearest_window`` is the most that one window of it cost.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Anomaly:
     shares: Mapping[tuple[str, str], float] = field(default_factory=dict)
     usual: Mapping[tuple[str, str], float] = field(default_factory=dict)
     paged_ns: int | None = None
+    dearest_window: Decimal = Decimal(0)
 
     @property
     def reason(self) -> str:

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from models.detectors import views
 from models.detectors.multi_view_bank import MultiViewBank, Readings
-from models.detectors.slow_drift import PERIOD_S, QUARTERS
+from models.detectors.slow_drift_bank import PERIOD_S, QUARTERS, SlowDriftBank
 from models.detectors.slow_drift_bank import WIDTH as DRIFT_WIDTH
-from models.detectors.slow_drift_bank import SlowDriftBank
 
 Floats = NDArray[np.float64]
 Columns = NDArray[np.intp]

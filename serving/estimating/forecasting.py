@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.planned_events import planned_between
 from features.series import all_series
 from models.contracts import LEVELS, Forecaster
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.markov import Markov
 from models.panel import Panel
 from models.planned import Planned
 from serving.champion import ChampionWatch
@@ -23,7 +23,6 @@ NANOSECONDS = 1_000_000_000
 MINIMUM_WINDOWS = 12
 LONGEST_REACH = 30
 CONTEXT_WINDOWS = 1_024
-FALLBACK = "markov"
 
 
 class TooLittleHistoryError(ValueError):
@@ -64,7 +63,7 @@ def model_in_force(watch: ChampionWatch) -> Model:
     found = watch.current()
     if found is not None:
         return Model(*found)
-    return Model(FORECASTERS[FALLBACK](), {"name": FALLBACK, "version": None, "backtest": None})
+    return Model(Markov(), {"name": Markov.name, "version": None, "backtest": None})
 
 
 def usage_panel(

@@ -3,7 +3,8 @@
 Each request reads a file, hashes it, asks SQLite and awaits once. All servers run side by side and are asked in turn,
 so that a slow moment of the machine falls on all alike. The CPU is that of the whole server process over a series, long
 enough for what it recorded to be shipped meanwhile: to a receiver in a process of its own, and in one mode to files.
-What a server uses while nobody asks is told beside it. A tool that is not installed is left out.
+What a server uses while nobody asks is told beside it. A tool that does not start, as one that is not installed, is
+left out, and why is told.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ MODES = (
     "opentelemetry per step",
     "yappi",
     "viztracer",
+    "scalene",
 )
 
 
@@ -44,12 +46,18 @@ class Server:
             command = [sys.executable, "-m", "metercast.command", "run", "--to", to, "--", *program]
             environment["METERCAST_ENGINE"] = mode.split()[1].rstrip(",")
             environment["METERCAST_ALLOCATIONS"] = "1" if mode.endswith("allocations") else ""
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
-        )
+        elif mode == "scalene":  # is not started within a program; `---` ends its own options
+            options = ["--cpu-only", "-o", str(directory / "scalene.json")]
+            command = [sys.executable, "-m", "scalene", "run", *options, program[0], "---", *program[1:]]
+        with (directory / f"{mode}.errors").open("w") as errors:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, cwd=ROOT
+            )
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.connection = http.client.HTTPConnection("127.0.0.1", int(line)) if line else None
+        line = self.process.stdout.readline().strip()
+        self.connection = http.client.HTTPConnection("127.0.0.1", int(line)) if line.isdecimal() else None
+        told = Path(errors.name).read_text().strip().splitlines()[-1:]
+        self.problem = "" if self.connection else "".join(told) or line or "it ended without a word"
 
     def get(self, path: str) -> bytes:
         """One request on the kept connection."""
@@ -78,8 +86,8 @@ def main() -> None:
         receiver = subprocess.Popen([sys.executable, __file__, "receive"], stdout=subprocess.PIPE, text=True)
         assert receiver.stdout is not None
         url = receiver.stdout.readline().strip()
-        servers = {mode: Server(mode, Path(directory), url) for mode in MODES}
-        servers = {mode: server for mode, server in servers.items() if server.connection is not None}
+        started = {mode: Server(mode, Path(directory), url) for mode in MODES}
+        servers = {mode: server for mode, server in started.items() if server.connection is not None}
         try:
             for server in servers.values():
                 server.series()
@@ -88,7 +96,7 @@ def main() -> None:
             time.sleep(IDLE_S)
             idle = {mode: used_ns + servers[mode].cpu_ns() for mode, used_ns in idle.items()}
         finally:
-            for process in (receiver, *(server.process for server in servers.values())):
+            for process in (receiver, *(server.process for server in started.values())):
                 process.kill()
                 process.wait()
     figures = {
@@ -100,7 +108,8 @@ def main() -> None:
         }
         for mode in servers
     }
-    print(json.dumps(figures, indent=2))
+    left_out = {mode: {"left_out": server.problem} for mode, server in started.items() if mode not in servers}
+    print(json.dumps(figures | left_out, indent=2))
 
 
 def receive() -> None:
@@ -112,9 +121,11 @@ def receive() -> None:
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            receipt = b'{"accepted":1,"duplicate":0,"rejected":[]}'
             self.send_response(202)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(receipt)))
             self.end_headers()
+            self.wfile.write(receipt)
 
         def log_message(self, *_: object) -> None:
             pass

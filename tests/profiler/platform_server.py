@@ -1,6 +1,8 @@
 """A server that takes the profiler's batches, answers as told, and keeps what it accepted."""
 
 import gzip
+import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,17 @@ from metercast.event import COLUMNS_MEDIA_TYPE
 from features.column_batches import batch_from_columns
 
 HANG_S = 3.0
+_held_ports = {}
+"""Sockets that keep a server's port for it while it is away: another program's server would take the batches."""
+
+
+def _hold(port):
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", port))
+    port = holder.getsockname()[1]
+    _held_ports[port] = holder
+    return port
 
 
 class Server:
@@ -36,9 +49,9 @@ class Server:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = port if port in _held_ports else _hold(port)
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -52,8 +65,9 @@ class Server:
             time.sleep(HANG_S)
         if what == "slow":
             time.sleep(0.2)
+        receipt = b""
         if what in (202, "accept and hang up", "slow"):
-            self.accept(handler, body)
+            receipt = json.dumps({"accepted": self.accept(handler, body), "duplicate": 0, "rejected": []}).encode()
         if what in ("accept and hang up", "hang up", "hang"):
             handler.close_connection = True
             return
@@ -61,11 +75,12 @@ class Server:
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", "0")
+        handler.send_header("Content-Length", str(len(receipt)))
         handler.end_headers()
+        handler.wfile.write(receipt)
 
     def accept(self, handler, body):
-        """Keep a batch under its key; a repetition must say the same."""
+        """Keep a batch under its key, and say how many events it has; a repetition must say the same."""
         assert handler.headers["Content-Type"] == COLUMNS_MEDIA_TYPE
         if handler.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -73,6 +88,7 @@ class Server:
         assert rejected == [], rejected[:3]
         key = batch.producer, batch.epoch, batch.sequence
         assert self.batches.setdefault(key, batch.rows).equals(batch.rows), "one key, two batches"
+        return batch.rows.num_rows
 
     def close(self):
         """Stop listening."""

@@ -101,7 +101,7 @@ def reader():
     with operation("receiver"):
         buffer, got = bytearray(4096), 0
         while True:
-            n = b.recv_into(buffer) if got % 2 else len(b.recv(4096))
+            n = b.recv_into(buffer, nbytes=4096, flags=0) if got % 2 else len(b.recv(4096))
             if not n: return
             got += n
 thread = threading.Thread(target=reader); thread.start()

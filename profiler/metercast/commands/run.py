@@ -155,10 +155,5 @@ def _report(shipper: Shipper, is_shipped: bool, as_json: bool) -> None:
     for area in hooks.problems:
         print(f"metercast: not intercepted, of a version unknown here: {area}", file=sys.stderr)
     problem = shipper.problem or (shipper.delivery.last_problem if shipper.delivery is not None else "")
-    if shipper.lost.events:
-        print(
-            f"metercast: lost {shipper.lost}: {problem}. Set METERCAST_SPOOL to a directory with room.",
-            file=sys.stderr,
-        )
-    elif problem:
+    if problem and not shipper.lost.events:  # of those it has told itself
         print(f"metercast: some batches are kept for later ({problem})", file=sys.stderr)

@@ -54,7 +54,8 @@ def metered_application(call: Callable[..., Any], engine: Engine) -> Callable[..
 
 def _calling(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
     enter, leave = engine.enter, engine.leave
-    user_of = _user_of_headers(engine)
+    names = [name.lower().encode("latin-1") for name in engine.user_headers]
+    places = {name: place for place, name in enumerate(names)}
 
     @functools.wraps(call)
     async def calling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
@@ -62,8 +63,12 @@ def _calling(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
         if _MARK in scope or not engine.is_on or kind not in ("http", "websocket"):
             return await call(self, scope, receive, send)
         scope[_MARK] = method = scope.get("method", "WEBSOCKET")
+        user = found = None  # the first of the configured names that has a value
+        for name, value in scope["headers"]:
+            if name in places and value and (found is None or places[name] < places[found]):
+                found, user = name, value
         unrouted = f"{method} {{unrouted}}"
-        execution = enter(unrouted, user_of(scope["headers"]))
+        execution = enter(unrouted, "" if user is None else str(user, "latin-1"))
         try:
             return await call(self, scope, receive, send)
         finally:
@@ -72,21 +77,6 @@ def _calling(call: Callable[..., Any], engine: Engine) -> Callable[..., Any]:
             leave(execution)
 
     return calling
-
-
-def _user_of_headers(engine: Engine) -> Callable[[Any], str]:
-    """What finds the user in the headers of a request: the first of the configured names that has a value."""
-    names = [name.lower().encode("latin-1") for name in engine.user_headers]
-    wanted, places = frozenset(names), {name: place for place, name in enumerate(names)}
-
-    def user_of(headers: Any) -> str:
-        found = None
-        for name, value in headers:
-            if name in wanted and value and (found is None or places[name] < places[found[0]]):
-                found = name, value
-        return "" if found is None else str(found[1], "latin-1")
-
-    return user_of
 
 
 def _name_by_route(route: Any, engine: Engine) -> None:
@@ -102,6 +92,7 @@ def _name_by_route(route: Any, engine: Engine) -> None:
     def handling(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         method, execution = scope.get(_MARK), current.get()
         if method is not None and execution is not None and not execution.is_root:
+            scope[_MARK] = None  # a framework's route hands on to Starlette's, which is wrapped as well
             above, path = scope.get("root_path"), self.path
             name = None if above else names.get((method, path))
             if name is None:

@@ -15,13 +15,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-    from typing import Any
+    from typing import Any, Literal
 
     from metercast.engine import Engine
 
 _DISK = (CODE["DISK_READ"], CODE["DISK_WRITE"], "disk")
 _NETWORK = (CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"], "network")
 _MEMORY = (CODE["MEMORY_READ"], CODE["MEMORY_WRITE"], "memory")
+_DISK_READ = _DISK[0]
+_FORMAT = 0o170000  # of a mode, as inode(7) has it
+_OTHER_KINDS = {stat.S_IFBLK: _DISK, stat.S_IFDIR: _DISK, stat.S_IFSOCK: _NETWORK}
 _clock = time.perf_counter_ns
 
 READERS = ("read", "pread", "readv", "preadv")
@@ -51,14 +54,14 @@ def install(io: Any, engine: Engine) -> None:
 
 
 def _counting_file(io: ModuleType, engine: Engine) -> type:
-    active, count = engine.current.get, _counter(engine)
+    active, after = engine.current.get, engine.after_call
     base: Any = io.FileIO
-    read, write = base.read, base.write
+    read, readall = base.read, base.readall
 
     class FileIO(base):  # type: ignore[misc]
         """The raw file of the standard library, counting bytes as they cross to the kernel."""
 
-        _metercast_kind: tuple[int, int, str] | None = None  # asked for before the first bytes cross
+        _metercast_kind: tuple[int, int, str] | None = None  # asked for when the first bytes cross
 
         def read(self, size: Any = -1) -> Any:
             if size is None or size < 0:
@@ -68,36 +71,49 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
             kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
             data = read(self, size)
-            count(kind, False, started_ns, len(data or b""))
+            after(kind[0], started_ns, **{kind[2]: len(data or b"")})
             return data
 
-        def write(self, data: Any) -> Any:
+        def readall(self) -> Any:
             if active() is None:
-                return write(self, data)
+                return readall(self)
             kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
-            size = write(self, data)
-            count(kind, True, started_ns, size or 0)
-            return size
+            data = readall(self)
+            size = len(data or b"")
+            if kind is _DISK:
+                after(_DISK_READ, started_ns, 0, 0, size)
+            else:
+                after(kind[0], started_ns, **{kind[2]: size})
+            return data
 
     members: Any = FileIO
-    members.readinto = _reading(base.readinto, engine, lambda size: size or 0)
-    members.readall = _reading(base.readall, engine, lambda data: len(data or b""))
+    members.readinto = _moving(base.readinto, engine, is_write=False)
+    members.write = _moving(base.write, engine, is_write=True)
     FileIO.__module__, FileIO.__qualname__ = "_io", "FileIO"
     return FileIO
 
 
-def _counter(engine: Engine) -> Callable[[tuple[int, int, str], bool, int, int], None]:
-    """What counts bytes that have crossed between a raw file and the kernel."""
-    after = engine.after_call
+def _moving(original: Callable[..., Any], engine: Engine, is_write: bool) -> Callable[..., Any]:
+    """A method of raw files that moves bytes to or from a buffer and returns how many, counting them."""
+    active, after = engine.current.get, engine.after_call
+    place: Literal[0, 1] = 1 if is_write else 0
+    disk_code = _DISK[place]
 
-    def count(kind: tuple[int, int, str], is_write: bool, started_ns: int, size: int) -> None:
+    def call(self: Any, buffer: Any, /) -> Any:
+        if active() is None:
+            return original(self, buffer)
+        kind = self._metercast_kind or _learn_kind(self)
+        started_ns = _clock()
+        size = original(self, buffer)
         if kind is _DISK:
-            after(kind[1] if is_write else kind[0], started_ns, 0, 0, size)
+            after(disk_code, started_ns, 0, 0, size or 0)
         else:
-            after(kind[1] if is_write else kind[0], started_ns, **{kind[2]: size})
+            after(kind[place], started_ns, **{kind[2]: size or 0})
+        return size
 
-    return count
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call
 
 
 def _learn_kind(raw: Any) -> tuple[int, int, str]:
@@ -107,26 +123,10 @@ def _learn_kind(raw: Any) -> tuple[int, int, str]:
     return kind
 
 
-def _reading(original: Callable[..., Any], engine: Engine, size_of: Callable[[Any], int]) -> Callable[..., Any]:
-    """A method of raw files that reads, counting."""
-    active, count = engine.current.get, _counter(engine)
-
-    def call(self: Any, *args: Any) -> Any:
-        if active() is None:
-            return original(self, *args)
-        kind = self._metercast_kind or _learn_kind(self)
-        started_ns = _clock()
-        result = original(self, *args)
-        count(kind, False, started_ns, size_of(result))
-        return result
-
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
-    return call
-
-
 def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Callable[..., Any]:
     """Build `open`: the layers of the standard library's own, as its documentation gives them, on our raw file."""
-    raw_mode_of = functools.lru_cache(256)(_raw_mode)
+    raw_mode_of, default_size = functools.lru_cache(256)(_raw_mode), io.DEFAULT_BUFFER_SIZE
+    layers = {"+": io.BufferedRandom, "r": io.BufferedReader, "w": io.BufferedWriter}
 
     def open(
         file: Any,
@@ -141,14 +141,15 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
         """Open a file; see `io.open`."""
         is_text_option_given = encoding is not None or errors is not None or newline is not None
         is_plain = type(mode) is str and isinstance(buffering, int)
-        raw_mode = raw_mode_of(mode, buffering == 0, is_text_option_given) if is_plain else ""
+        raw_mode, layer = raw_mode_of(mode, buffering == 0, is_text_option_given) if is_plain else ("", "")
         if not raw_mode:
             return original(file, mode, buffering, encoding, errors, newline, closefd, opener)  # its own errors
         raw = result = raw_file(file, raw_mode, closefd, opener)
         try:
             if buffering == 0:
                 return raw
-            result = buffer = _buffered(io, raw, mode, buffering)
+            size = buffering if buffering > 1 else getattr(raw, "_blksize", default_size)
+            result = buffer = layers[layer](raw, size if size > 1 else default_size)
             if "b" in mode:
                 return buffer
             is_line_buffered = buffering == 1 or (buffering < 0 and raw.isatty())
@@ -164,25 +165,14 @@ def _opener(io: ModuleType, raw_file: type, original: Callable[..., Any]) -> Cal
     return open
 
 
-def _raw_mode(mode: str, is_unbuffered: bool, is_text_option_given: bool) -> str:
-    """The mode of the raw file; empty for arguments that `io.open` would complain of."""
+def _raw_mode(mode: str, is_unbuffered: bool, is_text_option_given: bool) -> tuple[str, str]:
+    """The mode of the raw file and the letter of its buffer; empty for arguments that `io.open` would complain of."""
     letters = set(mode)
     if len(letters) != len(mode) or not letters <= set("rwaxbt+") or len(letters & set("rwax")) != 1:
-        return ""
+        return "", ""
     is_plain = ("t" not in letters and not is_text_option_given) if "b" in letters else not is_unbuffered
-    return mode.replace("b", "").replace("t", "") if is_plain else ""
-
-
-def _buffered(io: ModuleType, raw: Any, mode: str, buffering: int) -> Any:
-    """The buffer that `io.open` puts on a raw file."""
-    size = buffering if buffering > 1 else _block_size(raw, io.DEFAULT_BUFFER_SIZE)
-    layer = io.BufferedRandom if "+" in mode else io.BufferedReader if "r" in mode else io.BufferedWriter
-    return layer(raw, size)
-
-
-def _block_size(raw: Any, default: int) -> int:
-    size = getattr(raw, "_blksize", default)
-    return size if size > 1 else default
+    layer = "+" if "+" in letters else "r" if "r" in letters else "w"
+    return mode.replace("b", "").replace("t", "") if is_plain else "", layer
 
 
 def kind_of(descriptor: int) -> tuple[int, int, str]:
@@ -194,9 +184,9 @@ def kind_of(descriptor: int) -> tuple[int, int, str]:
         mode = os.fstat(descriptor).st_mode
     except (OSError, TypeError):
         return _DISK
-    if stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode):
+    if mode & _FORMAT == stat.S_IFREG:
         return _DISK
-    return _NETWORK if stat.S_ISSOCK(mode) else _MEMORY
+    return _OTHER_KINDS.get(mode & _FORMAT, _MEMORY)
 
 
 def _wrap_descriptor_call(original: Callable[..., Any], engine: Engine, is_write: bool) -> Callable[..., Any]:

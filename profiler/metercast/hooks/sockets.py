@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 _RECEIVE, _SEND = CODE["NETWORK_RECEIVE"], CODE["NETWORK_SEND"]
 _clock = time.perf_counter_ns
 
-# (method of socket.socket, how its result tells the bytes)
+# (method of socket.socket, how its result and arguments tell the bytes: None where the result is their number)
 SENDERS: tuple[tuple[str, Callable[[Any, Any], int] | None], ...] = (
-    ("send", None),  # the result itself
     ("sendall", lambda _result, args: memoryview(args[0]).nbytes),
-    ("sendto", lambda result, _args: result),
-    ("sendmsg", lambda result, _args: result),
+    ("sendto", None),
+    ("sendmsg", None),
 )
 RECEIVERS: tuple[tuple[str, Callable[[Any], int]], ...] = (
-    ("recv", len),
     ("recv_into", int),
     ("recvfrom", lambda result: len(result[0])),
     ("recvfrom_into", lambda result: result[0]),
@@ -57,14 +55,45 @@ class Connections:
 def install(socket: ModuleType, engine: Engine) -> None:
     """Wrap the methods of `socket.socket` that move bytes, accept or close."""
     connections = Connections()
+    kind: Any = socket.socket
+    kind.send = _named(_wrap_plain_send(kind.send, engine, connections), kind.send)
+    kind.recv = _named(_wrap_plain_receive(kind.recv, engine, connections), kind.recv)
     for name, size_of in SENDERS:
-        if hasattr(socket.socket, name):
-            setattr(socket.socket, name, _wrap_send(getattr(socket.socket, name), size_of, engine, connections))
+        if hasattr(kind, name):
+            original = getattr(kind, name)
+            setattr(kind, name, _named(_wrap_send(original, size_of, engine, connections), original))
     for name, size_of_result in RECEIVERS:
-        if hasattr(socket.socket, name):
-            original = getattr(socket.socket, name)
-            setattr(socket.socket, name, _wrap_receive(original, size_of_result, engine, connections))
+        if hasattr(kind, name):
+            original = getattr(kind, name)
+            setattr(kind, name, _named(_wrap_receive(original, size_of_result, engine, connections), original))
     _wrap_accept_and_close(socket, engine, connections)
+
+
+def _named(method: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    method.__name__, method.__doc__ = original.__name__, original.__doc__
+    return method
+
+
+def _wrap_plain_send(original: Callable[..., Any], engine: Engine, connections: Connections) -> Callable[..., Any]:
+    """`send`, through which asyncio and most of the standard library go: without collecting arguments."""
+    active, after = engine.current.get, engine.after_call
+    senders, held = connections.senders, connections.held
+
+    def send(self: Any, data: Any, flags: int = 0, /) -> Any:
+        execution = active()
+        if execution is None:
+            return original(self, data, flags)
+        if not execution.is_root:
+            descriptor = self.fileno()
+            senders[descriptor] = execution
+            if held.get(descriptor):
+                _claim_held(engine, execution, connections, descriptor)
+        started_ns = _clock()
+        size = original(self, data, flags)
+        after(_SEND, started_ns, 0, size)
+        return size
+
+    return send
 
 
 def _wrap_send(
@@ -76,20 +105,41 @@ def _wrap_send(
         execution = active()
         if execution is None:
             return original(self, *args)
-        descriptor = self.fileno()
         if not execution.is_root:
+            descriptor = self.fileno()
             connections.senders[descriptor] = execution
-            held = connections.held.get(descriptor)
-            if held:
-                connections.held[descriptor] = 0
-                engine.claim(execution, _RECEIVE, held)
+            if connections.held.get(descriptor):
+                _claim_held(engine, execution, connections, descriptor)
         started_ns = _clock()
         result = original(self, *args)
         after(_SEND, started_ns, 0, result if size_of is None else size_of(result, args))
         return result
 
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
     return call
+
+
+def _claim_held(engine: Engine, execution: Execution, connections: Connections, descriptor: int) -> None:
+    """The bytes read ahead on this connection belong to the operation that answers."""
+    size, connections.held[descriptor] = connections.held[descriptor], 0
+    engine.claim(execution, _RECEIVE, size)
+
+
+def _wrap_plain_receive(original: Callable[..., Any], engine: Engine, connections: Connections) -> Callable[..., Any]:
+    """`recv`, as `_wrap_plain_send` is of `send`."""
+    active, after = engine.current.get, engine.after_call
+
+    def recv(self: Any, bufsize: int, flags: int = 0, /) -> Any:
+        execution = active()
+        started_ns = _clock()
+        data = original(self, bufsize, flags)
+        size = len(data)
+        if execution is None or execution.is_root or not execution.is_open:
+            size = _held_back(engine, connections, self.fileno(), size)
+        if execution is not None:
+            after(_RECEIVE, started_ns, 0, size)
+        return data
+
+    return recv
 
 
 def _wrap_receive(
@@ -97,26 +147,30 @@ def _wrap_receive(
 ) -> Callable[..., Any]:
     active, after = engine.current.get, engine.after_call
 
-    def call(self: Any, *args: Any) -> Any:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         execution = active()
         started_ns = _clock()
-        result = original(self, *args)
+        result = original(self, *args, **kwargs)
         size = size_of(result)
         if execution is None or execution.is_root or not execution.is_open:
-            descriptor = self.fileno()
-            sender = connections.senders.get(descriptor)
-            if sender is not None and sender.is_open:
-                engine.claim(sender, _RECEIVE, size)
-                size = 0
-            elif descriptor in connections.held:
-                connections.held[descriptor] += size
-                size = 0
+            size = _held_back(engine, connections, self.fileno(), size)
         if execution is not None:
             after(_RECEIVE, started_ns, 0, size)
         return result
 
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
     return call
+
+
+def _held_back(engine: Engine, connections: Connections, descriptor: int, size: int) -> int:
+    """Bytes received for an operation that is not known, or not current: what of them is not held or claimed."""
+    sender = connections.senders.get(descriptor)
+    if sender is not None and sender.is_open:
+        engine.claim(sender, _RECEIVE, size)
+        return 0
+    if descriptor in connections.held:
+        connections.held[descriptor] += size
+        return 0
+    return size
 
 
 def _wrap_accept_and_close(socket: ModuleType, engine: Engine, connections: Connections) -> None:

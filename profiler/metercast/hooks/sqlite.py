@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 _READ, _WRITE = CODE["DISK_READ"], CODE["DISK_WRITE"]
 _FIELDS_BYTES = 64
 """As much of the kernel's text as has the bytes read and written, whatever their length."""
+_NAME = len("rchar: ")
+"""The name of the first line's number; that of the second, wchar, is as long."""
 _clock = time.perf_counter_ns
-_OF_CURSOR = ("executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__")
-# Connection.execute and its kin are made anew from the cursor's, which are counted.
-_SHORTCUTS = ("execute", "executemany", "executescript")
+_OF_CURSOR = ("execute", "executemany", "executescript", "fetchone", "fetchmany", "fetchall", "__next__")
 _OF_CONNECTION = ("commit", "rollback", "close", "__exit__", "backup", "serialize", "deserialize", "blobopen")
 
 
@@ -78,28 +78,32 @@ def install(dbapi2: Any, engine: Engine) -> None:
 
 def _counting_connections(dbapi2: Any, wrap: Callable[[Any], Any]) -> Callable[[type], type]:
     """What makes the counting class of a class of connections, each once."""
-    cursor_class = _counting_cursor(dbapi2, wrap)
+    counted_cursor = _counting_cursors(dbapi2, wrap)
+    of_selects, of_all = counted_cursor(dbapi2.Cursor)
     blob_class = _counting(Blob, MOVING, wrap)
     classes: dict[type, type] = {}
 
     def counted(factory: type) -> type:
         known = classes.get(factory)
         if known is None:
-            factory_cursor = factory.cursor  # type: ignore[attr-defined]
+            new_cursor = factory.cursor  # type: ignore[attr-defined]
             known = classes[factory] = _counting(factory, _OF_CONNECTION, wrap)
 
-            def cursor(self: Any, factory: Any = cursor_class) -> Any:
-                return factory_cursor(self, factory)
+            def cursor(self: Any, factory: Any = of_selects) -> Any:
+                is_plain = factory is of_selects or not isinstance(factory, type)
+                return new_cursor(self, factory if is_plain else counted_cursor(factory)[0])
 
-            def new_cursor(self: Any) -> Any:
-                return factory_cursor(self, cursor_class)
+            def execute(self: Any, *args: Any) -> Any:
+                return run(new_cursor(self, of_selects if _is_select(args) else of_all), *args)
 
-            known.cursor = cursor  # type: ignore[attr-defined]
+            run = of_all.execute  # type: ignore[attr-defined]
+            execute.__doc__ = factory.execute.__doc__  # type: ignore[attr-defined]
+            known.cursor, known.execute = cursor, execute  # type: ignore[attr-defined]
+            known.executemany = _shortcut("executemany", new_cursor, of_all)  # type: ignore[attr-defined]
+            known.executescript = _shortcut("executescript", new_cursor, of_all)  # type: ignore[attr-defined]
             known.blobopen = blob_opener(known.blobopen, blob_class)  # type: ignore[attr-defined]
-            for name in _SHORTCUTS:
-                setattr(known, name, _shortcut(name, new_cursor, getattr(cursor_class, name)))
             if sys.version_info < (3, 13):  # later ones warn of a connection that is not closed, and are to go on so
-                known.__del__ = _closing(dbapi2.Error)  # type: ignore[attr-defined]
+                known.__del__ = _closing(factory, dbapi2.Error)  # type: ignore[attr-defined]
         return known
 
     return counted
@@ -110,38 +114,62 @@ def _counting(base: type, names: tuple[str, ...], wrap: Callable[[Any], Any]) ->
     return type(base.__name__, (base,), {**members, "__module__": base.__module__, "__qualname__": base.__qualname__})
 
 
-def _counting_cursor(dbapi2: Any, wrap: Callable[[Any], Any]) -> type:
-    """The counting class of cursors. Closing one that is at a SELECT moves nothing, so it is not counted."""
-    cursor: Any = _counting(dbapi2.Cursor, _OF_CURSOR, wrap)
-    execute, plain_close = wrap(dbapi2.Cursor.execute), dbapi2.Cursor.close
-    close = wrap(plain_close)
+def _counting_cursors(dbapi2: Any, wrap: Callable[[Any], Any]) -> Callable[[type], tuple[type, type]]:
+    """What makes the two counting classes of a class of cursors: of one that has run SELECTs only, and of any other.
 
-    def executing(self: Any, *args: Any) -> Any:
-        self._metercast_selects = bool(args) and isinstance(args[0], str) and args[0][:6].lower() == "select"
-        return execute(self, *args)
+    Ending a SELECT moves nothing, so the first is not counted when it is closed or forgotten; the first other statement
+    makes it the second.
+    """
+    classes: dict[type, tuple[type, type]] = {}
 
-    def closing(self: Any) -> None:
-        (plain_close if self._metercast_selects else close)(self)
+    def counted(base: type) -> tuple[type, type]:
+        known = classes.get(base)
+        if known is None:
+            of_selects, of_all = _counting(base, _OF_CURSOR, wrap), _counting(base, (*_OF_CURSOR, "close"), wrap)
+            of_all.__del__ = _closing(base, dbapi2.Error)  # type: ignore[attr-defined]
+            for name in ("execute", "executemany"):
+                setattr(of_selects, name, _becoming(name, of_all))
+            known = classes[base] = classes[of_selects] = classes[of_all] = of_selects, of_all
+        return known
 
-    executing.__name__, executing.__doc__ = "execute", execute.__doc__
-    closing.__name__, closing.__doc__ = "close", plain_close.__doc__
-    cursor._metercast_selects = False
-    cursor.execute, cursor.close, cursor.__del__ = executing, closing, _closing(dbapi2.Error)
-    return cursor  # type: ignore[no-any-return]
+    return counted
 
 
-def _shortcut(name: str, new_cursor: Callable[[Any], Any], method: Callable[..., Any]) -> Callable[..., Any]:
+def _becoming(name: str, of_all: type) -> Callable[..., Any]:
+    """A method that runs a statement and makes the cursor one of any statements, unless it is a SELECT."""
+    method = getattr(of_all, name)
+
     def call(self: Any, *args: Any) -> Any:
-        return method(new_cursor(self), *args)
+        if not _is_select(args):
+            self.__class__ = of_all
+        return method(self, *args)
 
-    call.__name__ = name
+    call.__name__, call.__doc__ = name, method.__doc__
     return call
 
 
-def _closing(errors: type[Exception]) -> Callable[[Any], None]:
+def _is_select(args: tuple[Any, ...]) -> bool:
+    return bool(args) and isinstance(args[0], str) and args[0][:6].lower() == "select"
+
+
+def _shortcut(name: str, new_cursor: Callable[[Any, type], Any], cursor_class: type) -> Callable[..., Any]:
+    """A method of connections that is one of a new cursor's, as the standard library has it."""
+    method = getattr(cursor_class, name)
+
+    def call(self: Any, *args: Any) -> Any:
+        return method(new_cursor(self, cursor_class), *args)
+
+    call.__name__, call.__doc__ = name, method.__doc__
+    return call
+
+
+def _closing(base: type, errors: type[Exception]) -> Callable[[Any], None]:
     """Ends a statement or a connection that nobody closed: SQLite finishes its writing then."""
+    before = getattr(base, "__del__", None)
 
     def finish(self: Any) -> None:
+        if before is not None:
+            before(self)
         try:  # noqa: SIM105 -- three frames less for every statement
             self.close()
         except (errors, AttributeError):  # of another thread, or never set up
@@ -173,12 +201,12 @@ def _wrapper(engine: Engine, pread: Callable[[int, int, int], bytes]) -> Callabl
                 now = pread(descriptor, _FIELDS_BYTES, 0)
                 own_bytes = counter.own_bytes - own_bytes  # the counters were read themselves, by calls inside this too
                 counter.own_bytes += len(now)
-                _, earlier_read, _, earlier_written, _ = before.split(None, 4)
-                _, read, _, written, _ = now.split(None, 4)
+                earlier_read, earlier_written, _ = before.split(b"\n", 2)
+                read, written, _ = now.split(b"\n", 2)
                 if written != earlier_written:
-                    after(_WRITE, started_ns, 0, 0, int(written) - int(earlier_written))
+                    after(_WRITE, started_ns, 0, 0, int(written[_NAME:]) - int(earlier_written[_NAME:]))
                     started_ns = _clock()
-                read_bytes = int(read) - int(earlier_read) - own_bytes
+                read_bytes = int(read[_NAME:]) - int(earlier_read[_NAME:]) - own_bytes
                 if read_bytes > 0:
                     after(_READ, started_ns, 0, 0, read_bytes)
 

@@ -93,7 +93,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             return Reply(LATER, f"{type(error).__name__}: {error}")
         if 200 <= response.status < 300:
-            return _accepted(text)
+            return _accepted(response.status, text)
         reason = f"{response.status} {response.reason} {text[:300].decode(errors='replace')}"
         if response.status in _REFUSALS:
             return Reply(REFUSED, reason)
@@ -149,13 +149,21 @@ class Client:
         return connection
 
 
-def _accepted(text: bytes) -> Reply:
-    """The answer to an accepted batch, which names the rows that were not taken."""
+def _accepted(status: int, text: bytes) -> Reply:
+    """The answer to an accepted batch, which counts what was taken and names the rows that were not.
+
+    Whatever else answers at that address, as a proxy's page or a program that has taken over the port, has not kept the
+    batch, though it may say 200.
+    """
     try:
-        rejected = json.loads(text).get("rejected") or ()
+        answer = json.loads(text)
+        taken, rejected = answer["accepted"], answer.get("rejected") or ()
         reason = f"the server did not take {len(rejected)} events: {rejected[0].get('reason')}" if rejected else ""
     except (ValueError, AttributeError, TypeError, KeyError):
-        return Reply(ACCEPTED)
+        taken = None
+    if type(taken) is not int:
+        told = text[:80].decode(errors="replace")
+        return Reply(LATER, f"{status}, but no receipt of a Metercast server: {told!r}. Check the URL")
     return Reply(ACCEPTED, reason, rejected_events=len(rejected))
 
 

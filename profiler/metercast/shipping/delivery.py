@@ -22,6 +22,7 @@ from metercast.shipping.spool import COLUMNS_SUFFIX, Spool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from metercast.settings import Settings
     from metercast.shipping.batch import Row
@@ -64,6 +65,7 @@ class ServerDelivery:
         self.last_problem = ""
         self.keep_from_s = float("inf")
         """From this time on (monotonic) nothing is sent, only kept: the program ends."""
+        self._has_given_up = False
         self._retry_at_s = 0.0
         self._asked_to_wait_until_s = 0.0
         self._backoff_s = _BACKOFF_S[0]
@@ -131,16 +133,30 @@ class ServerDelivery:
         self._waiting = True
         return self.spool is not None and self.spool.put(name, compress(body), beyond_limit=True)
 
-    def close(self) -> None:
-        """Keep on disk what was not delivered; what the disk does not take is lost, and counted."""
-        if not self.folding.is_empty():
-            self.memory.append(self._build(self.folding.take(), self._folded_records))
-        for batch in self.memory:
-            if not self._spool(batch, beyond_limit=True):
-                self.lost.add(batch.amounts)
-                self.last_problem = self.spool.last_problem if self.spool is not None else "there is no spool"
-        self.memory.clear()
+    def close(self, step: AbstractContextManager[object]) -> None:
+        """Keep on disk what was not delivered, a batch a step; what the disk does not take is lost, and counted."""
+        with step:
+            if not self.folding.is_empty():
+                self.memory.append(self._build(self.folding.take(), self._folded_records))
+        while self.memory and not self._has_given_up:
+            with step:
+                if not self._spool(self.memory[0], beyond_limit=True):
+                    self.lost.add(self.memory[0].amounts)
+                    self.last_problem = self.spool.last_problem if self.spool is not None else "there is no spool"
+                self.memory.popleft()  # only now: should the disk hang, it counts as lost
         self.client.close()
+
+    def reached(self) -> tuple[int, int]:
+        """What changes while it gets on."""
+        return self.producer.sequence, len(self.memory)
+
+    def give_up(self) -> Amounts:
+        """Write nothing any more; returns what is in memory only. For when the shipping thread hangs."""
+        self._has_given_up = True
+        amounts = Amounts(self.folding.take())
+        for batch in self.memory:
+            amounts.add(batch.amounts)
+        return amounts
 
     def _build(self, rows: list[Row], records: int = 0) -> Kept:
         producer, epoch, sequence = self.producer.next()
@@ -154,7 +170,7 @@ class ServerDelivery:
     def _spool(self, batch: Kept, beyond_limit: bool = False) -> bool:
         """Keep a batch on disk; at the end of the program without waiting for the disk, which outlives it."""
         spool, journal = self.spool, self.journal
-        if spool is None:
+        if spool is None or self._has_given_up:
             return False
         is_kept = spool.put(
             batch.name,

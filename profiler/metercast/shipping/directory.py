@@ -9,6 +9,7 @@ from metercast.shipping.spool import JSON_SUFFIX, Spool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from metercast.shipping.batch import Row
     from metercast.shipping.journal import Journal, Lost
@@ -62,7 +63,16 @@ class DirectoryDelivery:
         body = encode(killed.name, killed.epoch, sequence, rows)
         return self.spool.put(f"{killed.name}-{killed.epoch}-{sequence:09d}", body)
 
-    def close(self) -> None:
+    def reached(self) -> tuple[int, int]:
+        """What changes while it gets on."""
+        return self.producer.sequence, 0
+
+    def give_up(self) -> Amounts:
+        """What is in memory only, for when the shipping thread hangs; it is not written any more."""
+        return Amounts(self.folding.take())
+
+    def close(self, step: AbstractContextManager[object]) -> None:
         """Try once more; what cannot be written now is lost, and counted."""
-        if not self.work():
-            self.lost.add(Amounts(self.folding.take()))
+        with step:
+            if not self.work():
+                self.lost.add(Amounts(self.folding.take()))

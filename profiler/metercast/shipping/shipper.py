@@ -11,6 +11,7 @@ from metercast.pseudonym import Pseudonyms, newest_key
 from metercast.shipping.batch import Converter, wire_name
 from metercast.shipping.control import Control, control_directory
 from metercast.shipping.destination import delivery_of
+from metercast.shipping.ending import Ending, tell
 from metercast.shipping.folding import Amounts
 from metercast.shipping.journal import Journal, of_killed_processes
 from metercast.shipping.reconciling import Reconciliation
@@ -35,8 +36,6 @@ _LOOKS = 3
 _RECORDS_AT_ONCE = 20_000
 _ROWS_AHEAD = 100_000
 """Rows that may be taken off the ring while the server does not answer; about 30 MB."""
-_GRACE_S = 5.0
-"""What writing the rest to disk may take at the end, after the time for the server is over."""
 
 
 class Shipper:
@@ -56,14 +55,11 @@ class Shipper:
         self.delivery = delivery_of(self.settings)
         if self.delivery is not None and not self.settings.journal:
             self.delivery.while_waiting = self._drain_ahead
-        self.events = 0
-        self.dropped = 0
+        self.events = self.dropped = 0
         self.lost = Amounts()
         self.problem = ""
         self._pending: list[Row] = []
-        self._recorded = 0
-        self._recorded_before = 0
-        self._pending_records = 0
+        self._recorded = self._recorded_before = self._pending_records = 0
         self._journal: Journal | None = None
         self._killed: list[Lost] = []
         self._changes: list[str] = []
@@ -76,6 +72,7 @@ class Shipper:
         self._rounds_done = 0
         self._deadline_s: float | None = None
         self._stopping = False
+        self._ending = Ending()
         self._reconciliation = Reconciliation(self.engine, before_thread=True)
         self._thread = threading.Thread(target=self._run, name="metercast", daemon=True)
 
@@ -138,11 +135,13 @@ class Shipper:
             self.delivery.keep_from_s = self._deadline_s
         self._stopping = True
         self._wake_up()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s + _GRACE_S)
-            if self._thread.is_alive():
-                self.problem = f"not all could be written within {timeout_s + _GRACE_S:g} s"
-                self.lost.events += self.engine.pending() + len(self._pending)
+        is_other = self._thread.is_alive() and self._thread is not threading.current_thread()
+        if is_other and not self._ending.is_over(
+            self._thread, timeout_s, lambda: (self.events, self.delivery and self.delivery.reached())
+        ):
+            self.problem = "not all could be written in time"
+            self.lost.add(self._ending.give_up(lambda: self._pending, self.converter, self.engine, self.delivery))
+        tell(self.lost, self.problem or (self.delivery.last_problem if self.delivery is not None else ""))
 
     def _run(self) -> None:
         self.self_cost = SelfCost(self.engine, self.converter, self.settings, self._reconciliation)
@@ -212,8 +211,9 @@ class Shipper:
         if self._control is not None:
             self._control.close()
         if self.delivery is not None:
-            self.delivery.close()
-            self.lost.add(self.delivery.lost)
+            self.delivery.close(self._ending.step)
+            if not self._ending.has_given_up:
+                self.lost.add(self.delivery.lost)
         if self._journal is not None:
             self._journal.close()
 
@@ -224,11 +224,10 @@ class Shipper:
         while left > 0:
             left -= self._drain(min(left, at_once))
             self._ship_full_batches()
-        grown = engine.take_totals()
-        summed = int(sum(amounts[0] for _, amounts in grown))
-        self._recorded += summed
-        self._pending_records += summed
-        self._put(self.converter.totals(grown))
+        with self._ending.step:
+            grown = engine.take_totals()
+            summed = int(sum(amounts[0] for _, amounts in grown))
+            self._put(self.converter.totals(grown), summed)
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
         self._put(self.self_cost.rows(recorded, dropped, is_ending=self._stopping))
@@ -239,11 +238,12 @@ class Shipper:
 
     def _drain(self, limit: int) -> int:
         """Take records off the ring; returns how many."""
-        count, rows = self.converter.take(self.engine, limit)
-        self._recorded += count
-        self._pending_records += count
-        self._put(rows)
-        return count
+        with self._ending.step:
+            if self._ending.has_given_up:
+                return limit
+            count, rows = self.converter.take(self.engine, limit)
+            self._put(rows, count)
+            return count
 
     def _drain_ahead(self) -> None:
         """While the server makes the thread wait: keep the ring from running over, as far as memory goes."""
@@ -251,17 +251,17 @@ class Shipper:
         if room > 0 and self.engine.pending():
             self._drain(min(room, _RECORDS_AT_ONCE))
 
-    def _put(self, rows: list[Row]) -> None:
+    def _put(self, rows: list[Row], records: int = 0) -> None:
         self.events += len(rows)
+        self._recorded += records
+        self._pending_records += records
         if self.delivery is None:
             self.ledger.add(rows)
         else:
             self.status.add(rows)
-            self._pending += rows if self._pseudonyms is None else [self._hidden(row) for row in rows]
-
-    def _hidden(self, row: Row) -> Row:
-        assert self._pseudonyms is not None
-        return (row[0], self._pseudonyms.of(wire_name(row[1], "unknown")), *row[2:])
+            if self._pseudonyms is not None:
+                rows = [(row[0], self._pseudonyms.of(wire_name(row[1], "unknown")), *row[2:]) for row in rows]
+            self._pending += rows
 
     def _ship_full_batches(self) -> None:
         while len(self._pending) >= self.settings.batch_events:
@@ -278,17 +278,19 @@ class Shipper:
             self._deadline_s = None if not self._stopping else self._deadline_s
 
     def _ship_batch(self) -> None:
-        rows, self._pending = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
-        if self.delivery is None:
-            return
-        records = 0
-        if not self._pending:
-            records, self._pending_records = self._pending_records, 0
-        try:
-            self.delivery.put(rows, records)
-        except Exception:
-            self.lost.add(Amounts(rows))
-            raise
+        with self._ending.step:
+            rows, rest = self._pending[: self.settings.batch_events], self._pending[self.settings.batch_events :]
+            self._pending = rest
+            if self.delivery is None or self._ending.has_given_up:
+                return
+            records = 0
+            if not rest:
+                records, self._pending_records = self._pending_records, 0
+            try:
+                self.delivery.put(rows, records)
+            except Exception:
+                self.lost.add(Amounts(rows))
+                raise
 
     def _guard(self, part: Callable[[], None]) -> None:
         """Whatever goes wrong in shipping is counted and told, and is never the program's problem."""

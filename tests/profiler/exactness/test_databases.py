@@ -91,6 +91,24 @@ def left_open():
     connection.commit()
     rows = connection.execute("select * from t")
     next(rows)
+class Cursor(sqlite3.Cursor):
+    ended = 0
+    def execute(self, *args): return super().execute(*args)
+    def __del__(self): Cursor.ended += 1
+def own_cursors():
+    connection = sqlite3.connect("journal.db", isolation_level=None)
+    cursor = connection.cursor(Cursor)
+    assert isinstance(cursor, Cursor) and isinstance(connection.cursor(factory=Cursor), Cursor)
+    assert cursor.execute("select sum(length(b)) from t").fetchone()[0] == 300_000
+    assert len(cursor.execute("insert into t values (5000, 'a'), (5001, 'b') returning n").fetchmany(size=1)) == 1
+    del cursor  # in the midst of a statement that writes
+    assert Cursor.ended == 2
+def used_again():
+    connection = sqlite3.connect("journal.db", isolation_level=None)
+    cursor = connection.execute("select n from t where n = 150")
+    assert cursor.fetchone() == (150,)
+    assert next(cursor.execute("insert into t values (6000, 'a'), (6001, 'b') returning n")) == (6000,)
+    del cursor
 """
 
 
@@ -99,7 +117,7 @@ def test_sqlite_is_billed_what_the_kernel_counted(measured, tmp_path):
 
     The kernel is asked in an unmetered run, because the Python engine reads the same counters in between.
     """
-    names = ("journal", "wal", "query", "script", "backup", "blobs", "left_open")
+    names = ("journal", "wal", "query", "script", "backup", "blobs", "left_open", "own_cursors", "used_again")
     kernel = measured(SQLITE, names, METERCAST_OFF="1").kernel
     for database in tmp_path.glob("*.db*"):
         database.unlink()
