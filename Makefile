@@ -97,6 +97,7 @@ bench-inference: $(SETUP) ## CPU seconds of a forecast of 1,000 series a week ah
 
 bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/anomaly.py
+	$(BIN)/python tests/benchmarks/anomaly_margins.py
 	$(BIN)/python tests/benchmarks/detection.py
 
 bench-injection: $(SETUP) ## money of injected faults found within an hour, and false pages, in recorded usage

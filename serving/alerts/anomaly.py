@@ -91,7 +91,9 @@ class Anomaly:
 
     @property
     def causes(self) -> list[tuple[str, str, float]]:
-        """(what, name, share of the excess) of what lies beneath, greatest first."""
-        total = sum(self.shares.values())
+        """(what, name, share of the excess) of what lies beneath, greatest first; shares of a kind sum to one."""
+        totals: dict[str, float] = {}
+        for (what, _), amount in self.shares.items():
+            totals[what] = totals.get(what, 0.0) + max(amount, 0.0)
         ranked = sorted(self.shares.items(), key=lambda item: -item[1])
-        return [(what, name, amount / total) for (what, name), amount in ranked if total > 0 and amount > 0]
+        return [(what, name, amount / totals[what]) for (what, name), amount in ranked if amount > 0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from serving.estimating.estimates import in_force, moment, price_versions, quantiles
+from serving.estimating.estimates import in_force, moment, price_versions, quantiles, versions_of
 from serving.estimating.futures import Checkpoint, Futures, Request, Sources
 from serving.pricing.line import Part
 from serving.pricing.money import rounded
@@ -63,6 +63,7 @@ def _about(
         "horizon": horizon,
         "period": {"start": moment(start_ns), "end": moment(until_ns)},
         "plan": {"id": plan.id, "version": version.version},
+        "planVersions": versions_of(plan),
         "priceVersions": price_versions(sources, version),
         "model": {name: futures.model.metadata.get(name) for name in ("name", "version")},
         "dataUntil": moment(futures.data_until_ns),

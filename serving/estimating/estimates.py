@@ -78,15 +78,7 @@ def _one(sources: Sources, plan: VersionedPlan, futures: Futures, cost: PathCost
     now = futures.now.costs(plan, futures.columns)
     document: dict[str, Any] = {
         "plan": {"id": plan.id, "version": in_force(plan, futures).version},
-        "versions": [
-            {
-                "id": one.plan.id,
-                "version": one.plan.version,
-                "from": moment(one.part.start_ns),
-                "until": moment(one.part.end_ns),
-            }
-            for one in plan.slices
-        ],
+        "versions": versions_of(plan),
         "price_versions": price_versions(sources, in_force(plan, futures)),
         "currency": plan.currency,
         "spend_so_far": str(rounded(_spent(sources, plan, futures, request), plan.currency)),
@@ -133,6 +125,19 @@ def price_versions(sources: Sources, plan: Plan) -> dict[str, str]:
 def in_force(plan: VersionedPlan, futures: Futures) -> Plan:
     """The version that prices what is used now: that of the moment up to which usage is known."""
     return plan.slices[plan.place(futures.data_until_ns)].plan
+
+
+def versions_of(plan: VersionedPlan) -> list[dict[str, Any]]:
+    """Which version prices what is used when, over the whole period."""
+    return [
+        {
+            "id": one.plan.id,
+            "version": one.plan.version,
+            "from": moment(one.part.start_ns),
+            "until": moment(one.part.end_ns),
+        }
+        for one in plan.slices
+    ]
 
 
 def _spent(sources: Sources, plan: VersionedPlan, futures: Futures, request: Request) -> Decimal:

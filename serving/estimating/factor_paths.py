@@ -46,6 +46,7 @@ class PathFactors:
         self._past: dict[Key, Array] = {}
         self._future: dict[Key, Array] = {}
         self._parts: dict[tuple[str, int], Period] = {}
+        self._shares: dict[tuple[str, int], Array] = {}
         for plan in plans:
             for one in plan.slices:
                 if any(charge.factors for charge in one.plan.charges):
@@ -60,40 +61,44 @@ class PathFactors:
         made = {}
         for key, past in self._past.items():
             weighted = np.repeat(past[None, :], count, axis=0)
-            factors = self._of_paths(key, count, windows)
+            share = self._shares[key[:2]][:windows]
+            factors = self._of_paths(self._future[key], count, windows)
+            if (share < 1).any():
+                factors = factors * share
             weighted[:, rows] += np.einsum("pst,pt->ps", ahead, factors)
             made[key] = weighted
         return made
 
     def means(
-        self, weighted: Mapping[Key, Array], used: Callable[[Period], Array], more: Array
+        self, weighted: Mapping[Key, Array], used: Callable[[Period], Array], more: Callable[[Period], Array]
     ) -> dict[tuple[str, int], Means]:
         """Mean factors by version and charge of all that is ``used`` in its part, (paths or 1, columns).
 
-        ``more`` (paths or 1, columns, windows) of the first windows is in it, and is added times its factors to what
-        is weighted.
+        ``more`` of it, (paths or 1, columns, first windows), is not in what is weighted, and added times its factors.
         """
         made: dict[tuple[str, int], dict[str, Decimal | Array]] = {}
         for key, one in weighted.items():
-            factors = self._of_paths(key, len(one), more.shape[2])
-            added = one + np.einsum("pct,pt->pc", np.broadcast_to(more, (*one.shape, more.shape[2])), factors)
-            whole = np.broadcast_to(used(self._parts[key[:2]]), added.shape)
+            part = self._parts[key[:2]]
+            near = more(part)
+            factors = self._of_paths(self._future[key], len(one), near.shape[2])
+            added = one + np.einsum("pct,pt->pc", np.broadcast_to(near, (*one.shape, near.shape[2])), factors)
+            whole = np.broadcast_to(used(part), added.shape)
             mean = np.divide(added, whole, out=np.ones_like(added), where=whole > 0)
             made.setdefault(key[:2], {})[key[2]] = mean
         return dict(made)
 
-    def _of_paths(self, key: Key, count: int, windows: int) -> Array:
+    @staticmethod
+    def _of_paths(factors: Array, count: int, windows: int) -> Array:
         """Factors of the first windows, (count, windows); there may be fewer paths of demand, taken in turn."""
-        factors = self._future[key]
         return factors[np.arange(count) % len(factors)][:, :windows]
 
     def _prepare(self, plan: VersionedPlan, one: VersionSlice, so_far: Mapping[int, Array]) -> None:
-        """Factors of windows to come are times the share of a window that lies in the part of the version."""
+        """What is kept of one version: the factors of what was used under it, and those of windows to come."""
         sources, span, part = self._sources, self._span, one.part
         begun = so_far[part.start_ns] if part.start_ns in plan.cuts_ns else np.zeros(len(self._columns))
         used = so_far[part.end_ns] - begun
         share = _share(plan, one, span)
-        self._parts[plan.id, one.plan.version] = part
+        self._parts[plan.id, one.plan.version], self._shares[plan.id, one.plan.version] = part, share
         charges = [charge for charge in one.plan.charges if charge.factors]
         rules = {f.id: f for charge in charges for f in charge.factors if isinstance(f, Demand)} if share.any() else {}
         paths = {
@@ -107,7 +112,7 @@ class PathFactors:
             key = (plan.id, one.plan.version, charge.id)
             self._past[key] = used * np.array(means)
             ahead = window_factors(one.plan, charge, span, paths, maximum) if share.any() else np.ones((1, len(share)))
-            self._future[key] = ahead * share
+            self._future[key] = ahead
 
 
 def _share(plan: VersionedPlan, one: VersionSlice, span: Span) -> Array:

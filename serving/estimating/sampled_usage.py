@@ -1,7 +1,8 @@
 """Sampled usage from the last closed window on, kept so that usage of open windows can be laid over it at once.
 
 Sampling is dear and holds until a window closes; what was used since is added in the time it takes to add. Of an open
-window in which u has been used and the share p has passed, a path of x is taken to end at u + (1 - p) x.
+window in which u has been used and the share p has passed, a path of x is taken to end at u + (1 - p) x. Where prices
+change inside a window, both u and what is to come are taken to be even in the time they have.
 """
 
 from __future__ import annotations
@@ -42,6 +43,19 @@ class _Sums:
     usage: Array
     before: Mapping[int, Array]
     weighted: Mapping[Key, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _InPart:
+    """An amount in a part of the period, from what lies before instants at which prices change, and the whole."""
+
+    before: Mapping[int, Array]
+    whole: Array
+
+    def __call__(self, part: Period) -> Array:
+        """What lies in the part."""
+        end = self.before.get(part.end_ns, self.whole)
+        return end - self.before[part.start_ns] if part.start_ns in self.before else end
 
 
 class SampledUsage:
@@ -112,27 +126,28 @@ class SampledUsage:
         """One checkpoint with open usage (windows, columns) on it; ``passed`` is the share of each window."""
         sums, wide = self._sums[step, count], ((0, 0), (0, used.shape[1] - len(self._columns)))
         windows = min(step, len(used))
-        less = passed[:windows] * np.pad(self._near[:count, :, :windows], (*wide, (0, 0)))
-        more = used.T[None] if step == 0 else used[:windows].T[None] - less
-        usage = np.pad(sums.usage, wide) + more.sum(axis=2)
-        before, least = {}, {}
+        near = np.pad(self._near[:count, :, :windows], (*wide, (0, 0)))
+        known = (used[:windows] if step else used).T[None]
+
+        def laid(of_known: Array, of_near: Array) -> Array:
+            more: Array = known * of_known[: known.shape[2]]
+            return more - of_near[:windows] * near if step else more
+
+        more = laid(np.ones(len(used)), passed)
+        usage, least = np.pad(sums.usage, wide) + more.sum(axis=2), np.pad(self._so_far, wide[1]) + used.sum(axis=0)
+        more_before, before, least_before = {}, {}, {}
         for at_ns, one in sums.before.items():
             so_far, shares = self._cuts[at_ns]
-            before[at_ns] = np.pad(one, wide)
-            least[at_ns] = np.pad(so_far, wide[1]) + shares[: len(used)] @ used
-            if shares[: more.shape[2]].any():
-                before[at_ns] = before[at_ns] + more @ shares[: more.shape[2]]
-
-        def used_in(part: Period) -> Array:
-            end = before.get(part.end_ns, usage)
-            inside: Array = end - before[part.start_ns] if part.start_ns in before else end
-            return inside
-
+            begun = shares[: len(used)]
+            of_known = np.where(begun <= passed, begun / np.maximum(passed, 1e-9), 1.0)
+            more_before[at_ns] = laid(of_known, np.minimum(begun, passed)) if begun.any() else np.zeros_like(known)
+            before[at_ns] = np.pad(one, wide) + more_before[at_ns].sum(axis=2)
+            least_before[at_ns] = np.pad(so_far, wide[1]) + of_known @ used
         weighted = {key: np.pad(one, wide) for key, one in sums.weighted.items()}
-        factors = self._factors.means(weighted, used_in, more)
+        factors = self._factors.means(weighted, _InPart(before, usage), _InPart(more_before, more))
         if step:
-            usage = _whole(usage, np.pad(self._so_far, wide[1]) + used.sum(axis=0))
-            whole = {at_ns: _whole(one, least[at_ns]) for at_ns, one in before.items() if len(one) > 1}
+            usage = _whole(usage, least)
+            whole = {at_ns: _whole(one, least_before[at_ns]) for at_ns, one in before.items() if len(one) > 1}
             before |= {at_ns: np.minimum(one, usage) for at_ns, one in whole.items()}
         return Checkpoint(self._span.at_ns(step), usage, factors, before)
 

@@ -91,7 +91,7 @@ def _invoice(versions: list[Plan], plan: VersionedPlan, path: list[list[int]]) -
     return bill.total, summed(bill.lines)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_versions(), PATHS)
 def test_every_path_costs_what_the_invoice_says(versions: list[Plan], paths: list[list[list[int]]]) -> None:
     """Fees and bounds are shared, tiers start anew and advances come back as on an invoice, and so do the parts."""
