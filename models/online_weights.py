@@ -171,7 +171,8 @@ def _reach(season: int) -> int:
 def _key(panel: Panel, cuts: list[int], reach: int) -> str:
     """Changes with all that the judged forecasts rest on, but for the values of the series themselves."""
     first = panel.start_ns // panel.window_ns
-    planned = b"" if panel.planned is None else panel.planned.tobytes()
+    known = panel.planned.known_at(panel.start_ns + cuts[0] * panel.window_ns) if panel.planned and cuts else None
+    planned = known.content() if known is not None else b""
     told = [panel.start_ns, panel.window_ns, panel.season, *(first + cut for cut in cuts)]
     return f"{reach}:{hashlib.sha256(repr((told, panel.tenants, panel.resources)).encode() + planned).hexdigest()}"
 

@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.planned import Planned
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """Values of shape (series, windows); NaN is missing. Window k ends before ``start_ns + (k + 1) * window_ns``.
 
-    ``planned`` (kinds, windows and beyond) says how much of each kind of planned event there is in a window, as a
-    release or a sale: it is known ahead, so `until` keeps all of it.
+    ``planned`` are events entered into a calendar, as a release or a sale: `until` keeps of them what was known then.
     """
 
     series: tuple[str, ...]
@@ -25,7 +26,7 @@ class Panel:
     start_ns: int
     window_ns: int
     season: int
-    planned: NDArray[np.float64] | None = None
+    planned: Planned | None = None
 
     def __post_init__(self) -> None:
         """Check that names and values agree; raises ValueError naming the sizes."""
@@ -35,8 +36,8 @@ class Panel:
                 f"a panel of {len(self.series)} series, {len(self.tenants)} tenants and {len(self.resources)} "
                 f"resources needs values of shape (series, windows), not {self.values.shape}"
             )
-        if self.planned is not None and (self.planned.ndim != 2 or not np.isfinite(self.planned).all()):
-            raise ValueError("planned events need finite numbers of shape (kinds, windows and beyond); use 0 for none")
+        if self.planned is not None and self.planned.applies.shape[1] != self.values.shape[0]:
+            raise ValueError(f"planned events of {self.planned.applies.shape[1]} series, but {len(self.series)} series")
 
     @property
     def windows(self) -> int:
@@ -45,7 +46,8 @@ class Panel:
 
     def until(self, cut: int) -> Panel:
         """The first ``cut`` windows: all that a forecast made at window ``cut`` may know."""
-        return replace(self, values=self.values[:, :cut])
+        known = None if self.planned is None else self.planned.known_at(self.start_ns + cut * self.window_ns)
+        return replace(self, values=self.values[:, :cut], planned=known)
 
     def select(self, rows: NDArray[np.int64]) -> Panel:
         """The series of the given row numbers."""
@@ -56,6 +58,7 @@ class Panel:
             tenants=tuple(self.tenants[row] for row in pick),
             resources=tuple(self.resources[row] for row in pick),
             values=self.values[rows],
+            planned=None if self.planned is None else self.planned.of(rows),
         )
 
     def times_ns(self, extra: int = 0) -> NDArray[np.int64]:

@@ -10,9 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.database import Connection, Location, connect_for_reading
+from features.planned_events import entries, planned_between
 from features.series import COUNTED, SEPARATOR
 from features.stored_windows import WindowsReader
 from models.panel import Panel
+from models.planned import Planned
 from training.mapped_panel import create, reopened
 
 NANOSECONDS = 1_000_000_000
@@ -44,11 +46,14 @@ def panel_of_windows(database: Location, window_s: int, windows: int, season: in
             stop_ns = min(end_ns, begin_ns + WINDOWS_AT_ONCE * window_ns)
             frame = reader.windows(connection, window_s, begin_ns, stop_ns)
             used += _add(frame, series, values, start_ns, window_ns)
+        events = entries(connection)
     finally:
         connection.close()
     names, tenants, resources = (tuple(series[name].to_list()) for name in ("series", "user_id", "resource"))
     kept = reopened(values, file)[:, min(used) : max(used) + 1]
-    return Panel(names, tenants, resources, kept, start_ns + min(used) * window_ns, window_ns, season)
+    begin_ns = start_ns + min(used) * window_ns
+    planned = Planned.of_events(planned_between(events, begin_ns, end_ns), names)
+    return Panel(names, tenants, resources, kept, begin_ns, window_ns, season, planned)
 
 
 def _closed_until_ns(connection: Connection, window_s: int) -> int:

@@ -190,7 +190,7 @@ def shape_for(panel: Panel, horizon: int, config: LstmConfig) -> Shape:
     reach = max(1, min(horizon, panel.windows // 2))
     patch = max(1, season // 6) if season >= 6 else 1
     longest = max(patch, min(config.context_seasons * season, panel.windows // 2))
-    planned = 0 if panel.planned is None else len(panel.planned)
+    planned = 0 if panel.planned is None else 1
     return Shape(longest // patch * patch, reach, patch, season, vocabulary(panel), planned)
 
 

@@ -25,8 +25,8 @@ MEMORY = 28
 class Shape:
     """Sizes of an example, in windows; ``context`` is a multiple of ``patch``.
 
-    ``labels`` are the operations, micro-operation types and resources that the network tells apart, ``planned`` how
-    many kinds of planned events it is told of.
+    ``labels`` are the operations, micro-operation types and resources that the network tells apart, ``planned`` is 1
+    where it is told of planned events, else 0.
     """
 
     context: int
@@ -74,7 +74,7 @@ def examples(panel: Panel, rows: NDArray[np.int64], cuts: NDArray[np.int64], sha
     target = np.clip(np.where(weight, (target - level) / scale, 0.0), -20, 20)
     parts = (
         np.stack([np.clip(values, -20, 20), known], axis=2),
-        _steps(past, ahead, panel, shape),
+        _steps(past, rows, ahead, panel, shape),
         _traits(past, context, cuts, level, scale, shape),
         target,
         weight,
@@ -108,7 +108,7 @@ def _moments(values: Array) -> tuple[Array, Array]:
     return mean, np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
 
 
-def _steps(past: Array, ahead: NDArray[np.int64], panel: Panel, shape: Shape) -> Array:
+def _steps(past: Array, rows: NDArray[np.int64], ahead: NDArray[np.int64], panel: Panel, shape: Shape) -> Array:
     """What is known of the steps to come: (batch, horizon, CANDIDATES + STEP_FEATURES + planned)."""
     guesses, spread = candidates(past, shape.context, shape.season, shape.horizon)
     index = panel.start_ns // panel.window_ns + ahead
@@ -120,9 +120,8 @@ def _steps(past: Array, ahead: NDArray[np.int64], panel: Panel, shape: Shape) ->
     assert known.shape[2] == STEP_FEATURES
     events = np.zeros((*ahead.shape, shape.planned))
     if panel.planned is not None and shape.planned:
-        inside = np.minimum(ahead, panel.planned.shape[1] - 1)
-        found = np.where(ahead < panel.planned.shape[1], panel.planned[:, inside], 0.0)[: shape.planned]
-        events[:, :, : len(found)] = np.moveaxis(found, 0, 2)
+        times = panel.start_ns + ahead * panel.window_ns
+        events[:, :, 0] = panel.planned.shares(rows, times[:, 0], times, panel.window_ns)
     return np.concatenate([guesses, np.clip(known, -20, 20), events], axis=2, dtype=np.float32)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from features.database import Connection
+from features.planned_events import MONTHLY, REPEATS, TABLE, Entry, close, enter, occurrences
 from serving.alerts.anomaly import EVERYONE, WHOLE
 
 TABLES = (
@@ -31,14 +33,17 @@ TABLES = (
         PRIMARY KEY (user_id, operation_id)
     ) WITHOUT ROWID
     """,
+    TABLE,
 )
-DAY_NS = 86_400_000_000_000
-REPEATS = {"": 0, "daily": DAY_NS, "weekly": 7 * DAY_NS}
-"""How often an event comes again; monthly ones are told by the day of the month."""
+UNTOLD = """
+    INSERT INTO planned_entries
+    SELECT id, user_id, operation_id, start_ns, end_ns, repeats, ?, ? FROM planned_events
+    WHERE id NOT IN (SELECT id FROM planned_entries)
+"""
+"""Events of databases in which nobody kept when they were entered count as entered now: (now, never)."""
 
-MONTHLY = "monthly"
 WRONG_FACTOR, EXPECTED_FACTOR = 1.5, 3.0
-EXPECTED_NS = 7 * DAY_NS
+EXPECTED_NS = 7 * 86_400_000_000_000
 FOREVER_NS = 2**62
 
 
@@ -60,11 +65,8 @@ class PlannedEvent:
 
     def is_on(self, at_ns: int) -> bool:
         """Whether a window that starts then is within the event, or one of its repetitions."""
-        if self.repeats == MONTHLY:
-            return _is_in_month(self.start_ns, self.end_ns, at_ns)
-        every = REPEATS[self.repeats]
-        offset = (at_ns - self.start_ns) % every if every and at_ns >= self.start_ns else at_ns - self.start_ns
-        return 0 <= offset < self.end_ns - self.start_ns
+        entry = Entry(self.user, self.operation, self.start_ns, self.end_ns, self.repeats, 0)
+        return any(True for _ in occurrences(entry, at_ns, at_ns + 1))
 
 
 def planned(user: str, operation: str, start_ns: int, end_ns: int, repeats: str = "", note: str = "") -> PlannedEvent:
@@ -80,12 +82,6 @@ def planned(user: str, operation: str, start_ns: int, end_ns: int, repeats: str 
     return PlannedEvent(uuid.uuid4().hex[:16], user, operation, start_ns, end_ns, repeats, note)
 
 
-def create(connection: Connection) -> None:
-    """Make the tables where they are missing."""
-    for table in TABLES:
-        connection.execute(table)
-
-
 def events(connection: Connection, user: str | None = None) -> list[PlannedEvent]:
     """Planned events, those of one user and of everyone where a user is given."""
     where, values = ("WHERE user_id IN (?, '*')", (user,)) if user is not None else ("", ())
@@ -97,10 +93,12 @@ def add(connection: Connection, event: PlannedEvent) -> None:
     """Keep an event."""
     values = (event.id, event.user, event.operation, event.start_ns, event.end_ns, event.repeats, event.note)
     connection.execute("INSERT INTO planned_events VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    enter(connection, event.id, Entry(*values[1:6], time.time_ns()))
 
 
 def remove(connection: Connection, event_id: str) -> bool:
     """Forget an event; False where there is none."""
+    close(connection, event_id, time.time_ns())
     return connection.execute("DELETE FROM planned_events WHERE id = ?", (event_id,)).rowcount == 1
 
 
@@ -132,25 +130,3 @@ def bars(connection: Connection, at_ns: int) -> dict[tuple[str, str], float]:
     """How many times the usual bar applies to (user, operation), where it is raised."""
     rows = connection.execute("SELECT user_id, operation_id, factor FROM raised_bars WHERE until_ns > ?", (at_ns,))
     return {(user, operation): factor for user, operation, factor in rows}
-
-
-def _is_in_month(start_ns: int, end_ns: int, at_ns: int) -> bool:
-    """Whether a time lies in this or the last month's repetition of an event.
-
-    One in the second half of a month is counted from the month's end backwards: the last day is what such events mean,
-    whatever the number of days.
-    """
-    from_end = datetime.fromtimestamp(start_ns // 1_000_000_000, UTC).day > 15
-    anchor_ns = _month_ns(start_ns, 1 if from_end else 0)
-    for month in (0, -1):
-        began = _month_ns(at_ns, month + (1 if from_end else 0)) + start_ns - anchor_ns
-        if at_ns >= start_ns and began <= at_ns < began + end_ns - start_ns:
-            return True
-    return False
-
-
-def _month_ns(at_ns: int, ahead: int) -> int:
-    """The beginning of the month of a time, or of so many months after."""
-    moment = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC)
-    months = moment.year * 12 + moment.month - 1 + ahead
-    return int(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1_000_000_000

@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from features.database import Connection, Location, Readers
+from features.planned_events import NEVER_NS
 from serving.alerts import calendar, detector_store, unit_prices
 from serving.alerts.anomaly import EVERYONE, Anomaly
 
@@ -106,6 +107,7 @@ def create(connection: Connection) -> None:
     """Make the tables where they are missing."""
     for table in TABLES:
         connection.execute(table)
+    connection.execute(calendar.UNTOLD, (time.time_ns(), NEVER_NS))
 
 
 def write(connection: Connection, anomaly: Anomaly) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from features.planned_events import planned_between
 from features.series import all_series
 from models.contracts import LEVELS, Forecaster
 from models.forecasters.markov import Markov
 from models.panel import Panel
+from models.planned import Planned
 from serving.champion import ChampionWatch
 from serving.storage.history import History
 
@@ -100,7 +102,8 @@ def usage_panel(
             f"wait {missing * window_s} s",
             missing,
         )
-    return panel
+    planned = Planned.of_events(planned_between(history.planned(), panel.start_ns, until_ns), panel.series)
+    return replace(panel, planned=planned and planned.known_at(until_ns))
 
 
 def sample_futures(model: Model, panel: Panel, horizon: int, count: int, seed: int) -> NDArray[np.float64]:

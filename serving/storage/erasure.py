@@ -26,6 +26,7 @@ _PLACES = (
     ("anomalies", "user_id = :user"),
     ("anomaly_users", "user_id = :user"),
     ("planned_events", "user_id = :user"),
+    ("planned_entries", "user_id = :user"),
     ("raised_bars", "user_id = :user"),
     ("detectors", "substr(series, 1, length(:user) + 1) = :user || '|'"),  # of databases before version 2
     ("accuracy", "user_id = :user"),

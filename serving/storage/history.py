@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from features.database import Location, Readers
+from features.planned_events import Entry, entries
 from features.stored_windows import WindowsReader, create
 
 
@@ -30,6 +31,10 @@ class History:
         """Windows of one length that start in [start_ns, end_ns), by start and key; columns of `windows.SCHEMA`."""
         keys = {"user_id": user, "operation_id": operation, "micro_operation_type": micro_operation_type}
         return self._reader.windows(self._readers.get(), window_s, start_ns, end_ns, **keys)
+
+    def planned(self) -> list[Entry]:
+        """Entries of the calendar of planned events."""
+        return entries(self._readers.get())
 
     def totals(self, window_s: int, start_ns: int, end_ns: int, user: str | None = None) -> pl.DataFrame:
         """Sums over [start_ns, end_ns) by user, operation, micro-operation and meter, from windows of one length."""

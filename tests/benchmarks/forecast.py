@@ -3,7 +3,8 @@
 Every model is trained on what lies before a task's first origin, networks with several seeds; times are of this
 machine. What was measured is kept, so a run that was stopped goes on where it stood, and `--task`, `--model` and
 `--seeds` measure a part; what the code of models and training had a hand in is measured anew once that has changed.
-AutoETS and LightGBM run where the extra `challengers` is installed.
+AutoETS and LightGBM run where the extra `challengers` is installed, neuralforecast's LSTM and NHITS where the extra
+`neural` is, within the limits that `neural_libraries.py` sets.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("seasonal-naive", "markov", "gaussian-process", "lstm", "ensemble")
 LIBRARIES = ("auto-ets", "lightgbm")
-SEEDED = ("lstm", "ensemble")
+NETWORKS = ("neuralforecast-lstm", "neuralforecast-nhits")
+SEEDED = ("lstm", "ensemble", *NETWORKS)
 TASKS = ("C", "B", "A")
 """The shortest first."""
 
@@ -60,6 +63,10 @@ def _installed() -> list[str]:
             names.append(name)
         else:
             print(f"skipped: {why_unknown(name)}", file=sys.stderr)
+    if find_spec("neuralforecast") is None:
+        print("skipped: neuralforecast is not installed: pip install 'metercast-platform[neural]'", file=sys.stderr)
+    else:
+        names += NETWORKS
     return names
 
 
@@ -71,7 +78,8 @@ def _measured(data: Path, name: str, seed: int, out: Path, fresh: bool) -> dict[
         document = json.loads(kept.read_text())
         if document["code"] == code:
             return dict(document["figures"])
-    train_s, forecast_s = _backtest(data, name, seed, out, fresh)
+    times = _library_network(data, name, seed, out) if name in NETWORKS else _backtest(data, name, seed, out, fresh)
+    train_s, forecast_s = times
     figures = _times(data, train_s, forecast_s) | _scored(data, out / name)
     kept.write_text(json.dumps({"code": code, "figures": figures}))
     return figures
@@ -92,6 +100,16 @@ def _backtest(data: Path, name: str, seed: int, out: Path, fresh: bool) -> tuple
     return row["train_s"], row["forecast_s"]
 
 
+def _library_network(data: Path, name: str, seed: int, out: Path) -> tuple[float, float]:
+    """A network of neuralforecast by `neural_libraries.py`."""
+    script = Path(__file__).with_name("neural_libraries.py")
+    command = [sys.executable, str(script), "--task", str(data), "--model", name]
+    command += ["--seed", str(seed), "--out", str(out)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    row = json.loads(done.stdout.splitlines()[-1])
+    return row["train_s"], row["forecast_s"]
+
+
 def _times(data: Path, train_s: float, forecast_s: float) -> dict[str, float]:
     """Seconds of training, and of one forecast of 1,000 series."""
     import polars as pl
@@ -103,7 +121,7 @@ def _times(data: Path, train_s: float, forecast_s: float) -> dict[str, float]:
 
 def _scored(data: Path, out: Path) -> dict[str, float]:
     """What the scorer beside the data says of a model's files."""
-    files = [str(out / name) for name in ("forecasts.parquet", "totals.parquet")]
+    files = [str(out / name) for name in ("forecasts.parquet", "totals.parquet") if (out / name).is_file()]
     score = [sys.executable, str(data.with_name("score.py")), str(data), *files]
     figures: dict[str, float] = json.loads(subprocess.run(score, capture_output=True, text=True, check=True).stdout)
     return figures

@@ -98,7 +98,7 @@ def test_repeated_events_cover_their_repetitions() -> None:
 
 @pytest.mark.parametrize(
     ("end", "repeats", "said"),
-    [(0, "", "later end"), (10, "hourly", "is unknown"), (calendar.DAY_NS * 2, "daily", "shorten")],
+    [(0, "", "later end"), (10, "hourly", "is unknown"), (2 * 86_400 * SECOND, "daily", "shorten")],
 )
 def test_an_event_that_makes_no_sense_is_refused(end: int, repeats: str, said: str) -> None:
     """The error says what to do."""
