@@ -19,8 +19,8 @@ SHORTEST = 3
 LONGEST = 60
 """Seasons of the longest stretch."""
 
-MODEL_SHARE = 0.3
-"""How much of the spread that the models see comes on top of the spread of the opinions."""
+MODEL_SHARE = 0.7
+"""How much counts of the models' spread: a root mean square is larger than most of what it is the mean of."""
 
 NEAR_WEIGHT = 4.0
 """Weight of a model's opinion on the very next windows; one on seven seasons or more has the weight of any other."""
@@ -37,9 +37,8 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     folded = values[:, width - whole * season :].reshape(len(values), whole, season)
     known, filled = np.isfinite(folded), np.nan_to_num(folded)
     phases = np.bincount(np.arange(horizon) % season, minlength=season)
-    ahead = -(-horizon // season)
     out = []
-    for length in (SHORTEST, ahead, 2 * ahead, LONGEST):
+    for length in stretches(season, horizon):
         part, there = filled[:, -length:], known[:, -length:]
         mean = part.sum(axis=(1, 2)) / np.maximum(there.sum(axis=(1, 2)), 1)
         count = there.sum(axis=1)
@@ -48,32 +47,40 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     return np.stack(out)
 
 
-def opinion_weights(levels: int, season: int, horizon: int) -> Array:
-    """Weights of ``levels`` stretches, of the steps' own sum and of a direct forecast of it, which counts half.
+def stretches(season: int, horizon: int) -> tuple[int, ...]:
+    """Lengths in seasons of the stretches that have an opinion."""
+    ahead = -(-horizon // season)
+    return SHORTEST, ahead, 2 * ahead, LONGEST
 
-    Models know more of the very next windows, and their weight is larger there.
+
+def opinion_weights(trust: Array, season: int, horizon: int) -> Array:
+    """Weights (opinions, series) of stretches, as ``trust`` (stretches, series) has them, and of the models.
+
+    The steps' own sum comes next, and a direct forecast of the sum, which counts half. Models know more of the very
+    next windows, and their weight is larger there.
     """
     model = NEAR_WEIGHT + (1 - NEAR_WEIGHT) * min(1.0, horizon / (7 * season))
-    return np.array([1.0] * levels + [model, model / 2])
+    return np.concatenate([trust, np.broadcast_to([[model], [model / 2]], (2, trust.shape[1]))])
 
 
-def agreed(opinions: Array, weights: Array, spread: Array, width: float) -> Array:
-    """Quantiles of the sum (series, levels): weighted ones of opinions (opinions, series), and the models' spread.
+def agreed(opinions: Array, weights: Array, spread: Array) -> Array:
+    """Quantiles of the sum (series, levels): weighted ones of opinions, and the models' spread.
 
-    ``spread`` is how far the models' quantiles of the sum lie from their median (series, levels); ``width`` stretches
-    distances from the median.
+    Opinions and their weights have shape (opinions, series); ``spread`` is how far the quantiles of the sum lie from
+    their median where the level is known (series, levels). Its variance and that of the opinions add up (the law of
+    total variance).
     """
     order = np.argsort(opinions, axis=0, kind="stable")
     ranked = np.take_along_axis(opinions, order, axis=0)
-    mass = weights[order] / weights.sum()
+    mass = np.take_along_axis(weights, order, axis=0) / weights.sum(axis=0)
     middle = np.cumsum(mass, axis=0) - mass / 2
     # Opinions are points, not a sample: the outer ones are the ends of what is thought possible.
     span = (middle - middle[:1]) / np.maximum(middle[-1:] - middle[:1], 1e-12)
     out = _read(span, ranked)
     centre = len(LEVELS) // 2
-    out = out + MODEL_SHARE * spread
     median = out[:, centre : centre + 1]
-    return tidy(median + width * (out - median))
+    sides = np.sign(np.asarray(LEVELS) - LEVELS[centre])
+    return tidy(median + sides * np.hypot(out - median, MODEL_SHARE * spread))
 
 
 def _read(span: Array, ranked: Array) -> Array:

@@ -1,6 +1,7 @@
 """Adds the compiled engine, which is optional: without a compiler the package installs and works all the same."""
 
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -13,10 +14,18 @@ SOURCES = (
     "asgi",
     "allocations",
     "charging",
-    "records",
+    "recording",
+    "names",
+    "totals",
+    "drain",
+    "ring_file",
     "rows",
     "clock",
+    "counters",
     "got",
+    "libc_calls",
+    "descriptors",
+    "connections",
     "stdio",
 )
 
@@ -25,7 +34,7 @@ setup(
         Extension(
             "metercast._engine",
             [f"native/{name}.c" for name in SOURCES],
-            depends=["native/engine.h", "native/rows.h", "native/clock.h", "native/libc_calls.h"],
+            depends=glob("native/*.h"),
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -58,7 +58,8 @@ class Platform:
         self.plans, self.budgets = self.commerce.plans, self.commerce.budgets
         self.limiter = Limiter(settings.requests_per_minute)
         self.champion = ChampionWatch(settings.data / "models" / "champion", settings.windows_s)
-        hook = DetectionHook(settings.detect_window_s, price=excess_price(self.plans[settings.default_plan]))
+        price = excess_price(self.plans[settings.default_plan])
+        hook = DetectionHook(settings.detect_window_s, price, silence_days=settings.forget_after_days)
         self.worker = EngineWorker(
             self.log, DatabaseEngineStore(settings.database), settings.windows_s, settings.lateness_s, [hook]
         )

@@ -30,6 +30,9 @@ class Settings(BaseModel):
     windows_s: tuple[int, ...] = Field((1, 10, 60, 3600), description="lengths of the windows kept, in seconds")
     lateness_s: float = Field(2.0, ge=0, description="how late events may be before their windows close")
     detect_window_s: int = Field(1, ge=1, description="length of the windows that are searched for anomalies")
+    forget_after_days: int = Field(
+        92, ge=8, description="days without any usage after which what detection learnt of a series is forgotten"
+    )
     default_plan: str = Field("micro-operations", description="plan of users and questions that name none")
     requests_per_minute: int = Field(6_000, ge=1, description="limit of requests with one key, those with events aside")
     streams: int = Field(200, ge=1, description="limit of listeners of /v1/live")

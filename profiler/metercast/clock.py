@@ -16,8 +16,6 @@ elapsed_ns = time.perf_counter_ns
 """Monotonic elapsed time in nanoseconds, read from user space."""
 
 SOURCE_THREAD_CLOCK = "thread-clock"
-SOURCE_ELAPSED_ONLY = "elapsed-only"
-SOURCE_AGGREGATE = "thread-clock aggregate"
 
 _BASE_FREQUENCY = "/sys/devices/system/cpu/cpu0/cpufreq/base_frequency"
 _FALLBACK_HZ = 1_000_000_000

@@ -12,15 +12,17 @@ Calls are added up per execution and type and recorded when the execution ends o
 from __future__ import annotations
 
 import contextvars
+import errno
 import os
 
 from metercast.charging import CODE, CPU_INSTRUCTION, STALE_TICKS, Charging, elapsed_clock
+from metercast.clock import SOURCE_THREAD_CLOCK
 from metercast.execution import Charge, Execution
 from metercast.totals import EXECUTIONS
 
 __all__ = ["CODE", "CONTRACT", "Engine"]
 
-CONTRACT = 3
+CONTRACT = 4
 """Version of what hooks and shipper expect of an engine; a compiled one of another version is not used."""
 
 CUSTOM = CODE["CUSTOM"]
@@ -34,6 +36,7 @@ class Engine(Charging):
         self.current: contextvars.ContextVar[Execution | None] = contextvars.ContextVar("metercast", default=None)
         self.user: contextvars.ContextVar[str] = contextvars.ContextVar("metercast_user", default="")
         self.default_user = "unknown"
+        self.source = SOURCE_THREAD_CLOCK
         self.user_headers: tuple[str, ...] = ("X-Metercast-User", "X-User")
         self.seed_numbers()
 
@@ -227,9 +230,41 @@ class Engine(Charging):
         """Record nothing of this thread, ever."""
         self.state_of_thread().is_muted = True
 
+    def keep_in(self, path: str, offset_ns: int, hz: int) -> bool:  # noqa: ARG002 -- of the compiled engine
+        """Keep records in a file that outlives the process, until a batch holds them; this engine cannot.
+
+        ``offset_ns`` is from the elapsed clock to Unix time, ``hz`` what CPU time becomes cycles by.
+        """
+        return False
+
+    def keep_no_more(self) -> None:
+        """Leave the file of `keep_in` with what it holds."""
+
+    def intend(self) -> None:
+        """All that was taken so far is in a batch that is about to get its name."""
+
+    def release(self) -> None:
+        """It has it: the file's room is free again."""
+
+    def unexplained(self, is_ending: bool) -> tuple[int, int]:  # noqa: ARG002 -- of the compiled engine
+        """TCP bytes (received, sent) that the kernel counted and no operation was charged for; this engine cannot tell.
+
+        ``is_ending``: with what an open connection received and may still be charged to the operation that answers.
+        """
+        return 0, 0
+
     def count_allocations(self) -> bool:
         """Count the bytes that operations allocate; this engine cannot."""
         return False
+
+    def count_cycles(self, event: str, needs_page: bool, hz: int) -> str:  # noqa: ARG002 -- of the compiled engine
+        """Charge cycles as the processor's counter tells, from here on; returns the `source` of what is charged.
+
+        ``event`` is ``cycles``, or ``task-clock``, which counts ns and is there without a counter; ``needs_page``: only
+        where it is read without a system call; ``hz``: the frequency by which cycles become the CPU time of records.
+        Raises OSError where that cannot be done, as always with this engine.
+        """
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     def count_numpy(self, table: object) -> None:
         """Count what NumPy allocates for arrays, given the capsule of its C interface; this engine cannot."""

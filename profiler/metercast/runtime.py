@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
 
+from metercast.clock import nominal_hz
 from metercast.engine import CONTRACT, Engine
 
 ENGINE = "METERCAST_ENGINE"
@@ -62,6 +64,9 @@ def start(settings: Settings | None = None, *, to: str | None = None, user: str 
         engine.default_user = settings.user
         engine.capacity = settings.ring_capacity
         engine.clock = settings.clock
+        if settings.cycles != "nominal":
+            with contextlib.suppress(OSError):  # none here: `source` says so, and the doctor why
+                engine.count_cycles("cycles", settings.cycles == "auto", nominal_hz())
         if type(engine) is Engine:
             engine.keeps_calls = settings.detail == "call"
         engine.user_headers = tuple(name.strip() for name in settings.user_header.split(",") if name.strip())

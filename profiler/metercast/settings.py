@@ -19,7 +19,13 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ),
     ("spool", "METERCAST_SPOOL", str, "", "directory for batches while the server is away"),
     ("spool_limit_bytes", "METERCAST_SPOOL_LIMIT_BYTES", int, 256 << 20, "above it, detail becomes totals"),
-    ("ring_capacity", "METERCAST_RING_CAPACITY", int, 65_536, "records held; above it, detail becomes totals"),
+    (
+        "ring_capacity",
+        "METERCAST_RING_CAPACITY",
+        int,
+        65_536,
+        "records held, a thread's with the compiled engine; above it, detail becomes totals",
+    ),
     ("detail", "METERCAST_DETAIL", str, "execution", "an event per `execution` and type, or per `call`"),
     ("batch_events", "METERCAST_BATCH_EVENTS", int, 2_000, "events in a batch at most"),
     ("cpu_budget", "METERCAST_CPU_BUDGET", float, 0.01, "share of the CPU; above it, detail becomes totals"),
@@ -32,13 +38,20 @@ SETTINGS: tuple[tuple[str, str, type, object, str], ...] = (
     ),
     ("timeout_s", "METERCAST_TIMEOUT_S", float, 5.0, "seconds to wait for the server, and for the last batch"),
     ("clock", "METERCAST_CLOCK", str, "adaptive", "calls are timed `exact`, `adaptive` or `coarse`"),
+    (
+        "cycles",
+        "METERCAST_CYCLES",
+        str,
+        "auto",
+        "by the processor's `counter`, by the `nominal` frequency, or `auto`: by a counter that is cheap to read",
+    ),
     ("engine", "METERCAST_ENGINE", str, "auto", "`compiled`, `python`, or `auto`: compiled where it was built"),
     (
         "journal",
         "METERCAST_JOURNAL",
         bool,
         False,
-        "count what a SIGKILL interrupts; batches go to disk first",
+        "a SIGKILL loses no record: kept in files until delivered, or counted",
     ),
     (
         "allocations",
@@ -73,6 +86,7 @@ class Settings:
     interval_s: float
     timeout_s: float
     clock: str
+    cycles: str
     engine: str
     journal: bool
     allocations: bool
@@ -112,6 +126,8 @@ def _parse(variable: str, kind: type, text: str) -> object:
         _check_keys(text)
     if variable == "METERCAST_CLOCK" and value not in ("exact", "adaptive", "coarse"):
         raise ValueError(f"{variable}={text!r} is none of `exact`, `adaptive`, `coarse`. Set one of them or unset it.")
+    if variable == "METERCAST_CYCLES" and value not in ("auto", "counter", "nominal"):
+        raise ValueError(f"{variable}={text!r} is none of `auto`, `counter`, `nominal`. Set one of them or unset it.")
     if variable == "METERCAST_DETAIL" and value not in ("execution", "call"):
         raise ValueError(f"{variable}={text!r} is neither `execution` nor `call`. Set one of them or unset it.")
     return value

@@ -248,7 +248,7 @@ PyTypeObject RequestType = {
 
 /* 1: a request that nobody has opened an operation for; 0, or -1 with an error. */
 static int is_to_meter(Hook *self, PyObject *scope) {
-    if (!self->engine->ring.is_on || !PyDict_CheckExact(scope)) return 0;
+    if (!self->engine->recording.is_on || !PyDict_CheckExact(scope)) return 0;
     PyObject *kind = PyDict_GetItemWithError(scope, type_text);
     if (kind == NULL || !PyUnicode_Check(kind)) return PyErr_Occurred() ? -1 : 0;
     if (PyUnicode_CompareWithASCIIString(kind, "http") != 0 && PyUnicode_CompareWithASCIIString(kind, "websocket") != 0)

@@ -46,7 +46,7 @@ static int is_compiled(PyObject *engine) { return Py_IS_TYPE(engine, &EngineType
 
 /* 1, 0, or -1 with an error; an engine may also be one that is written in Python. */
 static int is_on(PyObject *engine) {
-    if (is_compiled(engine)) return ((Engine *)engine)->ring.is_on;
+    if (is_compiled(engine)) return ((Engine *)engine)->recording.is_on;
     PyObject *value = PyObject_GetAttrString(engine, "is_on");
     int is_true = value ? PyObject_IsTrue(value) : -1;
     Py_XDECREF(value);
@@ -192,7 +192,7 @@ static PyObject *run_in_context(Step *self, PyObject *context, PyObject *callbac
 static PyObject *step_call(PyObject *callable, PyObject *const *args, size_t count, PyObject *names) {
     Step *self = (Step *)callable;
     PyObject *handle = PyVectorcall_NARGS(count) == 1 ? args[0] : NULL, *result = NULL;
-    if (handle == NULL || !self->engine->ring.is_on) return PyObject_Vectorcall(self->original, args, count, names);
+    if (handle == NULL || !self->engine->recording.is_on) return PyObject_Vectorcall(self->original, args, count, names);
     const Layout *layout = layout_of(self, Py_TYPE(handle));
     PyObject *context = in_slot(handle, layout->context), *callback = in_slot(handle, layout->callback);
     PyObject *arguments = in_slot(handle, layout->args);

@@ -18,6 +18,7 @@ int64_t metercast_short_ns = SHORT_NS;
 
 static Thread *threads;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t rings_lock = PTHREAD_MUTEX_INITIALIZER; /* guards `ring` of all threads; taken after threads_lock */
 static pthread_key_t thread_key;
 static atomic_ullong serials;
 static int64_t calls_of_ended, attributed_of_ended_ns, moved_by_ended[2];
@@ -25,9 +26,31 @@ static int64_t calls_of_ended, attributed_of_ended_ns, moved_by_ended[2];
 /* Threads ---------------------------------------------------------------------------------------------------------- */
 
 static void thread_ends(void *value) {
+    Thread *thread = value;
     metercast_thread = NULL;
     pthread_mutex_lock(&threads_lock); /* from here on nobody asks for this thread's clock */
-    atomic_store(&((Thread *)value)->is_over, 1);
+    pthread_mutex_lock(&rings_lock);
+    if (thread->ring) atomic_store(&thread->ring->writer, 0);
+    thread->ring = NULL;
+    pthread_mutex_unlock(&rings_lock);
+    thread->last_count = counter_read(&thread->counter, 1);
+    counter_close(&thread->counter);
+    atomic_store(&thread->is_over, 1);
+    pthread_mutex_unlock(&threads_lock);
+}
+
+void threads_have_ring(Thread *thread, Ring *ring) {
+    pthread_mutex_lock(&rings_lock);
+    thread->ring = ring;
+    pthread_mutex_unlock(&rings_lock);
+}
+
+void threads_forget_rings(const Recording *recording) {
+    pthread_mutex_lock(&threads_lock);
+    pthread_mutex_lock(&rings_lock);
+    for (Thread *thread = threads; thread; thread = thread->next)
+        if (thread->ring && thread->ring->recording == recording) thread->ring = NULL;
+    pthread_mutex_unlock(&rings_lock);
     pthread_mutex_unlock(&threads_lock);
 }
 
@@ -41,6 +64,7 @@ Thread *thread_first_seen(void) {
     watch_processor();
     thread->elapsed_mark = elapsed_clock();
     thread->cpu_mark = cpu_clock();
+    counter_open(&thread->counter);
     pthread_mutex_lock(&threads_lock);
     thread->next = threads;
     threads = thread;
@@ -84,6 +108,7 @@ static void charge_by_clock(Thread *thread, int64_t now_ns, int64_t cpu_now, int
     if (thread->charged != NULL) {
         Charge *charge = charge_of(thread);
         charge->cpu_ns += rest_ns;
+        thread->uncounted_ns += rest_ns;
         thread->attributed_ns += rest_ns;
         if (wait_ns > 0) charge->wait_ns += wait_ns;
     }
@@ -99,12 +124,29 @@ static void charge_by_elapsed(Thread *thread, int64_t now_ns) {
     if (rest_ns > 0) {
         if (thread->charged != NULL) {
             charge_of(thread)->cpu_ns += rest_ns;
+            thread->uncounted_ns += rest_ns;
             thread->attributed_ns += rest_ns;
         }
         thread->claimed_ns += rest_ns;
     }
     thread->claimed_new_ns = 0;
     if (now_ns > thread->elapsed_mark) thread->elapsed_mark = now_ns; /* a flush may have settled meanwhile */
+}
+
+/* What the counter counted since its mark is shared out among the calls and the rest, as their time is. */
+static void charge_counted(Thread *thread, int64_t count) {
+    int64_t span_ns = thread->uncounted_ns, counted_ns = counter_passed_ns(&thread->counter, count);
+    thread->uncounted_ns = 0;
+    if (thread->charged == NULL) return;
+    for (uint32_t left = thread->used; left; left &= left - 1) span_ns += thread->sums[__builtin_ctz(left)].cpu_ns;
+    if (counted_ns < 0) counted_ns = span_ns; /* as if it ran at the nominal frequency */
+    int64_t rest_ns = counted_ns;
+    for (uint32_t left = thread->used; left && span_ns > 0; left &= left - 1) {
+        Sum *sum = &thread->sums[__builtin_ctz(left)];
+        sum->counted_ns = (int64_t)((__int128)counted_ns * sum->cpu_ns / span_ns);
+        rest_ns -= sum->counted_ns;
+    }
+    charge_of(thread)->counted_ns += rest_ns;
 }
 
 static inline int needs_no_reading(int64_t span_ns) {
@@ -149,35 +191,43 @@ void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t
     thread_unlock(thread);
 }
 
+/* The CPU time that becomes cycles: by the counter where there is one. */
+static inline int64_t counted(int64_t cpu_ns, int64_t counted_ns) {
+    return metercast_counts_cycles ? counted_ns : cpu_ns;
+}
+
 /* Recording, with the GIL ------------------------------------------------------------------------------------------- */
 
 static void record_sum(Engine *engine, Execution *execution, int code, const Sum *sum, int64_t now_ns) {
-    ring_append(&engine->ring, execution, NULL,
-                (Record){.ended_ns = now_ns, .cpu_ns = sum->cpu_ns, .memory = sum->memory, .network = sum->network,
-                         .disk = sum->disk, .duration_ns = sum->cpu_ns, .code = (uint32_t)code});
+    recording_append(&engine->recording, execution, NULL,
+                (Record){.ended_ns = now_ns, .cpu_ns = counted(sum->cpu_ns, sum->counted_ns), .memory = sum->memory,
+                         .network = sum->network, .disk = sum->disk, .duration_ns = sum->cpu_ns,
+                         .code = (uint32_t)code});
 }
 
-static void record_time(Engine *engine, Execution *execution, int64_t cpu_ns, int64_t wait_ns, int64_t now_ns) {
-    if (cpu_ns)
-        ring_append(&engine->ring, execution, NULL,
-                    (Record){.ended_ns = now_ns, .cpu_ns = cpu_ns, .duration_ns = cpu_ns, .code = CPU_INSTRUCTION});
+static void record_time(Engine *engine, Execution *execution, int64_t cpu_ns, int64_t counted_ns, int64_t wait_ns,
+                        int64_t now_ns) {
+    if (cpu_ns || counted_ns)
+        recording_append(&engine->recording, execution, NULL,
+                         (Record){.ended_ns = now_ns, .cpu_ns = counted(cpu_ns, counted_ns), .duration_ns = cpu_ns,
+                                  .code = CPU_INSTRUCTION});
     if (wait_ns)
-        ring_append(&engine->ring, execution, NULL,
-                    (Record){.ended_ns = now_ns, .duration_ns = wait_ns, .code = WAIT});
+        recording_append(&engine->recording, execution, NULL,
+                         (Record){.ended_ns = now_ns, .duration_ns = wait_ns, .code = WAIT});
 }
 
 static void record_charge(Engine *engine, Execution *execution, Charge *charge, int64_t now_ns) {
-    int64_t cpu_ns = charge->cpu_ns, wait_ns = charge->wait_ns;
+    Charge before = *charge;
     charge->tick = engine->tick;
-    charge->cpu_ns = charge->wait_ns = 0;
-    record_time(engine, execution, cpu_ns, wait_ns, now_ns);
+    charge->cpu_ns = charge->wait_ns = charge->counted_ns = 0;
+    record_time(engine, execution, before.cpu_ns, before.counted_ns, before.wait_ns, now_ns);
 }
 
 static void record_kept(Engine *engine, Execution *execution, int64_t now_ns) {
     for (uint32_t left = execution->has_sums; left; left &= left - 1) {
         int code = __builtin_ctz(left);
         Sum sum = execution->sums[code];
-        execution->sums[code] = (Sum){0, 0, 0, 0, 0};
+        execution->sums[code] = (Sum){0};
         record_sum(engine, execution, code, &sum, now_ns);
     }
     execution->has_sums = 0;
@@ -192,6 +242,7 @@ static int keep(Execution *execution, int code, const Sum *sum) {
     kept->memory += sum->memory;
     kept->network += sum->network;
     kept->disk += sum->disk;
+    kept->counted_ns += sum->counted_ns;
     execution->has_sums |= 1u << code;
     return 1;
 }
@@ -210,7 +261,7 @@ static uint32_t take_sums(Thread *thread, Sum *sums) {
     for (uint32_t left = used; left; left &= left - 1) {
         int code = __builtin_ctz(left);
         sums[code] = thread->sums[code];
-        thread->sums[code] = (Sum){0, 0, 0, 0, 0};
+        thread->sums[code] = (Sum){0};
     }
     thread->used = 0;
     return used;
@@ -227,6 +278,12 @@ static void charge_allocations(Thread *thread) {
     thread->used |= 1u << MEMORY_ALLOC;
 }
 
+/* Counting began after this thread: the time until now is charged as if it ran at the nominal frequency. */
+static void begin_counting(Thread *thread) {
+    counter_open(&thread->counter);
+    thread->counter.mark = -1;
+}
+
 void settle(Engine *engine, Thread *thread) {
     Sum sums[CODES];
     int64_t now_ns = elapsed_clock(), cpu_now = 0;
@@ -236,12 +293,14 @@ void settle(Engine *engine, Thread *thread) {
         now_ns = elapsed_clock();
         cpu_now = cpu_clock();
     }
+    if (metercast_counts_cycles && !thread->counter.is_tried) begin_counting(thread);
     thread_lock(thread);
     if (is_cheap)
         charge_by_elapsed(thread, now_ns);
     else
         charge_by_clock(thread, now_ns, cpu_now, 0);
     charge_allocations(thread);
+    if (metercast_counts_cycles) charge_counted(thread, counter_read(&thread->counter, 1));
     uint32_t used = thread->used ? take_sums(thread, sums) : 0;
     thread_unlock(thread);
     Execution *execution = thread->charged;
@@ -250,7 +309,7 @@ void settle(Engine *engine, Thread *thread) {
 
 static void charge_to(Engine *engine, Thread *thread, Execution *execution) {
     thread->is_foreign = execution->own.owner != thread->serial || !execution->is_open;
-    if (thread->is_foreign) thread->foreign = (Charge){0, 0, 0, engine->tick, thread->serial};
+    if (thread->is_foreign) thread->foreign = (Charge){.tick = engine->tick, .owner = thread->serial};
     set_charged(thread, execution);
     Charge *charge = charge_of(thread);
     if (charge->suspended_ns) {
@@ -290,15 +349,15 @@ void close_execution(Engine *engine, Thread *thread, Execution *execution) {
     settle(engine, thread);
     int64_t now_ns = thread->elapsed_mark, late_bytes = metercast_end_execution(execution);
     if (late_bytes)
-        ring_append(&engine->ring, execution, NULL,
+        recording_append(&engine->recording, execution, NULL,
                     (Record){.ended_ns = now_ns, .network = late_bytes, .code = NETWORK_RECEIVE});
     record_kept(engine, execution, now_ns);
-    int64_t cpu_ns = execution->own.cpu_ns;
-    execution->own.cpu_ns = 0;
+    int64_t cpu_ns = execution->own.cpu_ns, counted_ns = execution->own.counted_ns;
+    execution->own.cpu_ns = execution->own.counted_ns = 0;
     record_charge(engine, execution, &execution->own, now_ns);
-    ring_append(&engine->ring, execution, metercast_executions_text,
-                (Record){.ended_ns = now_ns, .cpu_ns = cpu_ns, .duration_ns = cpu_ns, .units = 1.0,
-                         .code = CPU_INSTRUCTION});
+    recording_append(&engine->recording, execution, metercast_executions_text,
+                     (Record){.ended_ns = now_ns, .cpu_ns = counted(cpu_ns, counted_ns), .duration_ns = cpu_ns,
+                              .units = 1.0, .code = CPU_INSTRUCTION});
     if (thread->charged && (thread->charged != execution || thread->is_foreign)) leave(engine, thread);
     if (execution->parent && execution->parent->is_open)
         charge_to(engine, thread, execution->parent);
@@ -337,26 +396,28 @@ void record_stale(Engine *engine, Thread *thread) {
 static void settle_from_outside(Engine *engine, Thread *thread) {
     Sum sums[CODES];
     clockid_t clock;
-    int64_t cpu_ns = 0, wait_ns = 0, now_ns = elapsed_clock();
+    int64_t cpu_ns = 0, counted_ns = 0, wait_ns = 0, now_ns = elapsed_clock();
     int can_read = !atomic_load(&thread->is_over) && pthread_getcpuclockid(thread->identity, &clock) == 0;
     thread_lock(thread);
     Execution *execution = (Execution *)Py_XNewRef(thread->charged);
     int is_own = execution && !thread->is_foreign && execution->is_open;
     if (can_read && execution) charge_by_clock(thread, now_ns, read_clock(clock), 0);
     charge_allocations(thread);
+    if (metercast_counts_cycles)
+        charge_counted(thread, can_read ? counter_read(&thread->counter, 0) : thread->last_count);
     uint32_t used = execution ? take_sums(thread, sums) : 0;
     int is_stale = execution && engine->tick - charge_of(thread)->tick >= STALE_TICKS;
     if (is_stale) {
         Charge *charge = charge_of(thread);
-        cpu_ns = charge->cpu_ns, wait_ns = charge->wait_ns;
-        charge->cpu_ns = charge->wait_ns = 0;
+        cpu_ns = charge->cpu_ns, counted_ns = charge->counted_ns, wait_ns = charge->wait_ns;
+        charge->cpu_ns = charge->counted_ns = charge->wait_ns = 0;
         charge->tick = engine->tick;
     }
     thread_unlock(thread);
     if (used) pass_on_sums(engine, thread, sums, used, execution, is_own);
     if (is_stale) {
         if (is_own) record_kept(engine, execution, now_ns);
-        record_time(engine, execution, cpu_ns, wait_ns, now_ns);
+        record_time(engine, execution, cpu_ns, counted_ns, wait_ns, now_ns);
     }
     Py_XDECREF(execution);
 }
@@ -408,6 +469,7 @@ void threads_moved(int64_t moved[2]) {
 void threads_after_fork(Engine *engine, Execution *current) {
     Thread *thread = this_thread();
     pthread_mutex_init(&threads_lock, NULL);
+    pthread_mutex_init(&rings_lock, NULL);
     threads = thread;
     thread->next = NULL;
     thread->serial = atomic_fetch_add(&serials, 1) + 1;
@@ -416,7 +478,9 @@ void threads_after_fork(Engine *engine, Execution *current) {
     thread->calls = thread->attributed_ns = calls_of_ended = attributed_of_ended_ns = 0;
     memset(thread->moved, 0, sizeof thread->moved);
     memset(moved_by_ended, 0, sizeof moved_by_ended);
-    thread->claimed_ns = thread->claimed_new_ns = 0;
+    thread->claimed_ns = thread->claimed_new_ns = thread->uncounted_ns = 0;
+    counter_close(&thread->counter); /* which is the parent's */
+    counter_open(&thread->counter);
     thread->allocated_mark = thread->allocated;
     atomic_flag_clear(&thread->lock);
     watch_processor();
@@ -424,7 +488,7 @@ void threads_after_fork(Engine *engine, Execution *current) {
     thread->cpu_mark = cpu_clock();
     set_charged(thread, NULL);
     for (Execution *one = current; one; one = one->parent) {
-        one->own = (Charge){0, 0, 0, engine->tick, thread->serial};
+        one->own = (Charge){.tick = engine->tick, .owner = thread->serial};
         if (one->sums) memset(one->sums, 0, CODES * sizeof(Sum));
         one->has_sums = 0;
     }

@@ -5,7 +5,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define CONTRACT 3 /* of metercast/engine.py */
+#define CONTRACT 4 /* of metercast/engine.py */
 
 PyObject *metercast_empty_text, *metercast_executions_text;
 static int64_t usual_short_ns;
@@ -33,18 +33,19 @@ static int engine_init(Engine *self, PyObject *args, PyObject *kwargs) {
     self->current = PyContextVar_New("metercast", Py_None);
     self->user = PyContextVar_New("metercast_user", metercast_empty_text);
     self->default_user = PyUnicode_FromString("unknown");
+    self->source = PyUnicode_InternFromString("thread-clock");
     self->user_headers = Py_BuildValue("(ss)", "X-Metercast-User", "X-User");
     seed_numbers(self);
-    if (!ring_init(&self->ring, capacity)) return -1;
-    return self->current && self->user && self->default_user && self->user_headers ? 0 : -1;
+    if (!recording_init(&self->recording, capacity)) return -1;
+    return self->current && self->user && self->default_user && self->source && self->user_headers ? 0 : -1;
 }
 
 static void engine_dealloc(Engine *self) {
-    ring_clear(&self->ring);
-    ring_free(&self->ring);
+    recording_free(&self->recording);
     Py_XDECREF(self->current);
     Py_XDECREF(self->user);
     Py_XDECREF(self->default_user);
+    Py_XDECREF(self->source);
     Py_XDECREF(self->user_headers);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
@@ -71,7 +72,7 @@ static Execution *open_below(Engine *self, PyObject *operation, PyObject *user, 
     execution->user = user_in_force(self, user, parent);
     execution->parent = parent && parent->is_open ? (Execution *)Py_NewRef(parent) : NULL;
     execution->is_open = 1;
-    execution->own = (Charge){0, 0, 0, self->tick, thread->serial};
+    execution->own = (Charge){.tick = self->tick, .owner = thread->serial};
     open_execution(self, thread, execution, parent);
     return execution;
 }
@@ -166,7 +167,7 @@ static PyObject *engine_after_call(Engine *self, PyObject *const *args, Py_ssize
     }
     Thread *thread = this_thread();
     Execution *execution = current_execution(self);
-    if (execution == NULL || thread->is_muted || !self->ring.is_on) Py_RETURN_NONE;
+    if (execution == NULL || thread->is_muted || !self->recording.is_on) Py_RETURN_NONE;
     int code = (int)PyLong_AsLong(args[0]);
     int64_t started_ns = PyLong_AsLongLong(args[1]), sizes[3] = {0, 0, 0};
     for (Py_ssize_t i = 2; i < count; i++) sizes[i - 2] = PyLong_AsLongLong(args[i]);
@@ -198,7 +199,7 @@ static PyObject *engine_count(Engine *self, PyObject *args) {
     PyObject *execution, *meter;
     double units;
     if (!PyArg_ParseTuple(args, "O!Ud", &ExecutionType, &execution, &meter, &units)) return NULL;
-    ring_append(&self->ring, (Execution *)execution, meter,
+    recording_append(&self->recording, (Execution *)execution, meter,
                 (Record){.ended_ns = elapsed_clock(), .units = units, .code = CUSTOM});
     Py_RETURN_NONE;
 }
@@ -208,7 +209,7 @@ static PyObject *engine_claim(Engine *self, PyObject *args) {
     int code;
     long long network;
     if (!PyArg_ParseTuple(args, "O!iL", &ExecutionType, &execution, &code, &network)) return NULL;
-    ring_append(&self->ring, (Execution *)execution, NULL,
+    recording_append(&self->recording, (Execution *)execution, NULL,
                 (Record){.ended_ns = elapsed_clock(), .network = network, .code = (uint32_t)code});
     Py_RETURN_NONE;
 }
@@ -236,16 +237,43 @@ static PyObject *engine_count_into(Engine *self, PyObject *value) {
         PyErr_Format(PyExc_ValueError, "count_into: a writable buffer of 8 bytes or more is wanted, not %R", value);
         return NULL;
     }
-    PyBuffer_Release(&self->ring.counted_in);
-    self->ring.counted_in = buffer;
+    PyBuffer_Release(&self->recording.counted_in);
+    self->recording.counted_in = buffer;
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_keep_in(Engine *self, PyObject *args) {
+    PyObject *path;
+    long long offset_ns, hz;
+    if (!PyArg_ParseTuple(args, "O&LL", PyUnicode_FSConverter, &path, &offset_ns, &hz)) return NULL;
+    int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
+    const char *source = PyUnicode_AsUTF8(self->source);
+    int failed = self->recording.file.descriptor ? 0 : ring_file_open(&self->recording, path, shift_ns, hz, source);
+    Py_DECREF(path);
+    return failed ? NULL : PyBool_FromLong(1);
+}
+
+static PyObject *engine_keep_no_more(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    ring_file_close(&self->recording);
+    recording_drop_rings(&self->recording);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_intend(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    ring_file_intend(&self->recording);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_release(Engine *self, PyObject *Py_UNUSED(ignored)) {
+    ring_file_release(&self->recording);
     Py_RETURN_NONE;
 }
 
 static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignored)) {
     metercast_forget_forked();
-    ring_clear(&self->ring);
+    threads_after_fork(self, current_execution(self)); /* first: another thread may have had its locks */
+    recording_after_fork(&self->recording);
     seed_numbers(self);
-    threads_after_fork(self, current_execution(self));
     Py_RETURN_NONE;
 }
 
@@ -253,17 +281,17 @@ static PyObject *engine_reset_after_fork(Engine *self, PyObject *Py_UNUSED(ignor
 
 static PyObject *engine_pending(Engine *self, PyObject *Py_UNUSED(ignored)) {
     collect(self);
-    return PyLong_FromSsize_t(self->ring.count);
+    return PyLong_FromSsize_t(recording_waiting(&self->recording));
 }
 
 static PyObject *engine_recorded(Engine *self, PyObject *Py_UNUSED(ignored)) {
-    return PyLong_FromLongLong(self->ring.recorded);
+    return PyLong_FromLongLong(self->recording.recorded);
 }
 
 static PyObject *engine_take(Engine *self, PyObject *value) {
     Py_ssize_t limit = PyLong_AsSsize_t(value);
     if (limit == -1 && PyErr_Occurred()) return NULL;
-    return ring_take(&self->ring, limit, read_clock(CLOCK_MONOTONIC) - elapsed_clock());
+    return recording_take(&self->recording, limit, read_clock(CLOCK_MONOTONIC) - elapsed_clock());
 }
 
 static PyObject *engine_take_rows(Engine *self, PyObject *args) {
@@ -273,11 +301,11 @@ static PyObject *engine_take_rows(Engine *self, PyObject *args) {
     int folds = 1;
     if (!PyArg_ParseTuple(args, "nLLU|p", &limit, &offset_ns, &hz, &source, &folds)) return NULL;
     int64_t shift_ns = read_clock(CLOCK_MONOTONIC) - elapsed_clock() + offset_ns;
-    return ring_take_rows(&self->ring, limit, shift_ns, hz, source, folds);
+    return recording_take_rows(&self->recording, limit, shift_ns, hz, source, folds);
 }
 
 static PyObject *engine_take_totals(Engine *self, PyObject *Py_UNUSED(ignored)) {
-    return ring_take_totals(&self->ring);
+    return recording_take_totals(&self->recording);
 }
 
 static PyObject *engine_calls(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
@@ -294,6 +322,15 @@ static PyObject *engine_moved(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignor
     return Py_BuildValue("(LL)", (long long)moved[0], (long long)moved[1]);
 }
 
+static PyObject *engine_unexplained(Engine *Py_UNUSED(self), PyObject *is_ending) {
+    int64_t bytes[2];
+    int ends = PyObject_IsTrue(is_ending);
+    Py_BEGIN_ALLOW_THREADS
+    metercast_unexplained(ends, bytes);
+    Py_END_ALLOW_THREADS
+    return Py_BuildValue("(LL)", (long long)bytes[0], (long long)bytes[1]);
+}
+
 static PyObject *engine_intercept(Engine *Py_UNUSED(self), PyObject *Py_UNUSED(ignored)) {
     return PyBool_FromLong(metercast_intercept());
 }
@@ -303,6 +340,17 @@ static PyObject *engine_count_allocations(Engine *Py_UNUSED(self), PyObject *Py_
     Py_RETURN_TRUE;
 }
 
+static PyObject *engine_count_cycles(Engine *self, PyObject *args) {
+    const char *event;
+    int needs_page;
+    long long hz;
+    if (!PyArg_ParseTuple(args, "spL", &event, &needs_page, &hz)) return NULL;
+    const char *source = hz > 0 ? counters_choose(event, needs_page, hz) : NULL;
+    if (source == NULL) return PyErr_SetFromErrno(PyExc_OSError);
+    Py_XSETREF(self->source, PyUnicode_InternFromString(source));
+    return Py_XNewRef(self->source);
+}
+
 static PyObject *engine_count_numpy(Engine *Py_UNUSED(self), PyObject *table) {
     if (metercast_count_numpy(table) < 0) return NULL;
     Py_RETURN_NONE;
@@ -310,33 +358,32 @@ static PyObject *engine_count_numpy(Engine *Py_UNUSED(self), PyObject *table) {
 
 /* Properties --------------------------------------------------------------------------------------------------------- */
 
-static PyObject *get_is_on(Engine *self, void *Py_UNUSED(closure)) { return PyBool_FromLong(self->ring.is_on); }
+static PyObject *get_is_on(Engine *self, void *Py_UNUSED(closure)) { return PyBool_FromLong(self->recording.is_on); }
 
 static int set_is_on(Engine *self, PyObject *value, void *Py_UNUSED(closure)) {
-    self->ring.is_on = value != NULL && PyObject_IsTrue(value) == 1;
-    if (self->ring.is_on && usual_short_ns == 0) {
+    self->recording.is_on = value != NULL && PyObject_IsTrue(value) == 1;
+    if (self->recording.is_on && usual_short_ns == 0) {
         metercast_prepare_clocks();
         usual_short_ns = metercast_has_sections ? 1 : metercast_short_ns;
         metercast_short_ns = usual_short_ns;
     }
-    atomic_store(&metercast_is_on, self->ring.is_on);
+    if (self->recording.is_on && !atomic_load(&metercast_is_on)) metercast_explain_all();
+    atomic_store(&metercast_is_on, self->recording.is_on);
     return 0;
 }
 
 static PyObject *get_capacity(Engine *self, void *Py_UNUSED(closure)) {
-    return PyLong_FromSsize_t(self->ring.capacity);
+    return PyLong_FromSsize_t(self->recording.capacity);
 }
 
 static int set_capacity(Engine *self, PyObject *value, void *Py_UNUSED(closure)) {
     Py_ssize_t capacity = value ? PyLong_AsSsize_t(value) : -1;
-    if (capacity < 0 || self->ring.count > 0) {
+    if (capacity < 0 || recording_waiting(&self->recording) > 0) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "capacity: set a number >= 0 before recording");
         return -1;
     }
-    free(self->ring.records);
-    self->ring.records = NULL;
-    self->ring.capacity = capacity;
-    self->ring.allocated = self->ring.first = 0;
+    recording_drop_rings(&self->recording);
+    self->recording.capacity = capacity;
     return 0;
 }
 
@@ -369,9 +416,10 @@ static PyMemberDef engine_members[] = {
     {"current", T_OBJECT_EX, offsetof(Engine, current), READONLY, NULL},
     {"user", T_OBJECT_EX, offsetof(Engine, user), READONLY, NULL},
     {"default_user", T_OBJECT_EX, offsetof(Engine, default_user), 0, NULL},
+    {"source", T_OBJECT_EX, offsetof(Engine, source), READONLY, NULL},
     {"user_headers", T_OBJECT_EX, offsetof(Engine, user_headers), 0, NULL},
-    {"sums_up", T_BOOL, offsetof(Engine, ring.sums_up), 0, NULL},
-    {"dropped", T_LONGLONG, offsetof(Engine, ring.dropped), 0, NULL},
+    {"sums_up", T_BOOL, offsetof(Engine, recording.sums_up), 0, NULL},
+    {"dropped", T_LONGLONG, offsetof(Engine, recording.dropped), 0, NULL},
     {"tick", T_LONGLONG, offsetof(Engine, tick), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -391,6 +439,10 @@ static PyMethodDef engine_methods[] = {
     METHOD(charged, METH_NOARGS),
     METHOD(mute, METH_NOARGS),
     METHOD(count_into, METH_O),
+    METHOD(keep_in, METH_VARARGS),
+    METHOD(keep_no_more, METH_NOARGS),
+    METHOD(intend, METH_NOARGS),
+    METHOD(release, METH_NOARGS),
     METHOD(reset_after_fork, METH_NOARGS),
     METHOD(pending, METH_NOARGS),
     METHOD(recorded, METH_NOARGS),
@@ -400,9 +452,11 @@ static PyMethodDef engine_methods[] = {
     METHOD(calls, METH_NOARGS),
     METHOD(attributed_ns, METH_NOARGS),
     METHOD(moved, METH_NOARGS),
+    METHOD(unexplained, METH_O),
     METHOD(intercept, METH_NOARGS),
     METHOD(count_allocations, METH_NOARGS),
     METHOD(count_numpy, METH_O),
+    METHOD(count_cycles, METH_VARARGS),
     {NULL, NULL, 0, NULL},
 };
 
@@ -419,7 +473,14 @@ PyTypeObject EngineType = {
     .tp_methods = engine_methods,
 };
 
+static PyObject *scaled_count(PyObject *Py_UNUSED(module), PyObject *args) {
+    unsigned long long count, enabled, running;
+    if (!PyArg_ParseTuple(args, "KKK", &count, &enabled, &running)) return NULL;
+    return PyLong_FromLongLong(counter_scaled(count, enabled, running));
+}
+
 static PyMethodDef functions[] = {
+    {"scaled_count", scaled_count, METH_VARARGS, "scaled_count(count, ns enabled, ns running) -> count of all the time; -1: none"},
     {"pack_columns", metercast_pack_columns, METH_O, "pack_columns(rows) -> (names, columns, bytes) of a batch"},
     {"json_events", metercast_json_events, METH_VARARGS, "json_events(rows, names_of, quote) -> the events of a batch"},
     {NULL, NULL, 0, NULL},
@@ -438,7 +499,7 @@ static int add_types(PyObject *made) {
         if (PyType_Ready(types[i].type) < 0) return -1;
         if (PyModule_AddObjectRef(made, types[i].name, (PyObject *)types[i].type) < 0) return -1;
     }
-    return ring_types_ready();
+    return recording_types_ready();
 }
 
 PyMODINIT_FUNC PyInit__engine(void) {

@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include "clock.h"
+#include "counters.h"
+#include "recording.h"
 
 /* Codes of micro-operation types: their places in metercast.event.MICRO_OPERATION_TYPES. */
 enum {
@@ -16,65 +18,19 @@ enum {
     DISK_READ, DISK_WRITE, WAIT, GPU_COMPUTE, CUSTOM, UNATTRIBUTED, PROFILER_SELF, CODES
 };
 
-/* Records ---------------------------------------------------------------------------------------------------------- */
-
-/* One micro-operation, of fixed size; names are places in the table of names. */
-typedef struct {
-    int64_t ended_ns, cpu_ns, memory, network, disk, duration_ns;
-    double units;
-    int64_t execution, parent;
-    uint32_t operation, user, meter, code;
-} Record;
-
-/* What all records of one user, operation, type and meter come to. */
-typedef struct {
-    uint32_t operation, user, meter, code;
-    int64_t records, cpu_ns, memory, network, disk, duration_ns;
-    double units;
-} Total;
-
-/* Texts by number; 0 is the empty one. Forgotten as a whole when they are many and no record names one. */
-typedef struct {
-    PyObject *numbers; /* dict: text -> place */
-    PyObject **texts;
-    uint32_t count, room, generation;
-} Names;
-
-/* Written by whoever holds the GIL, so there is one writer and one reader at a time. */
-typedef struct {
-    Names names;
-    Record *records;
-    Py_ssize_t capacity, allocated, first, count;
-    Total *totals; /* hash table with open addressing; records == 0: the place is free */
-    Py_ssize_t places, used;
-    long long dropped, recorded;
-    Py_buffer counted_in; /* where records are counted beyond this process's end; buf is NULL: nowhere */
-    char is_on, sums_up;
-} Ring;
-
-struct Execution;
-int ring_init(Ring *ring, Py_ssize_t capacity);
-void ring_clear(Ring *ring); /* forget everything that waits */
-void ring_free(Ring *ring);
-/* Keep a record of the execution's; the names and numbers are filled in here. */
-void ring_append(Ring *ring, struct Execution *execution, PyObject *meter, Record record);
-PyObject *ring_take(Ring *ring, Py_ssize_t limit, int64_t shift_ns);
-/* (records taken, rows as metercast/shipping/batch.py has them); `folds`: those of one run, type and meter add up to one. */
-PyObject *ring_take_rows(Ring *ring, Py_ssize_t limit, int64_t shift_ns, int64_t hz, PyObject *source, int folds);
-PyObject *ring_take_totals(Ring *ring);
-int ring_types_ready(void);
-
 /* Executions ------------------------------------------------------------------------------------------------------- */
 
-/* What the calls of one type have used. */
+/* What the calls of one type have used; `counted_ns` is their CPU by the processor's counter where that is read, as time at
+ * the nominal frequency. */
 typedef struct {
-    int64_t calls, cpu_ns, memory, network, disk;
+    int64_t calls, cpu_ns, memory, network, disk, counted_ns;
 } Sum;
 
 /* CPU and waiting time that one thread has spent for one execution and not recorded yet. */
 typedef struct {
     int64_t cpu_ns, wait_ns, suspended_ns, tick;
     uint64_t owner; /* serial of the thread, 0: none */
+    int64_t counted_ns;
 } Charge;
 
 typedef struct Execution {
@@ -118,8 +74,12 @@ typedef struct Thread {
     int64_t attributed_ns; /* CPU ever charged to an execution */
     int64_t moved[2];      /* bytes read, written for operations by calls that the kernel counts in /proc/PID/io */
     int is_busy, is_muted;
+    Counted counter;
+    int64_t last_count;  /* of a thread that has ended */
+    int64_t uncounted_ns; /* CPU charged since the counter's mark, less that of calls */
     int64_t allocated;      /* bytes ever, where they are counted; written by the thread alone and without the lock */
     int64_t allocated_mark; /* those of them that are charged */
+    Ring *ring;             /* that it has added to last; changed under a lock of all rings */
 } Thread;
 
 extern _Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
@@ -151,7 +111,8 @@ static inline Charge *charge_of(Thread *thread) {
 typedef struct {
     PyObject_HEAD
     PyObject *current, *user, *default_user, *user_headers;
-    Ring ring;
+    Recording recording;
+    PyObject *source;
     long long tick, number;
 } Engine;
 
@@ -175,6 +136,8 @@ void collect(Engine *engine); /* settle every thread, as before a flush */
 int64_t threads_calls(void);
 int64_t threads_attributed_ns(void);
 void threads_moved(int64_t moved[2]);
+void threads_have_ring(Thread *thread, Ring *ring);
+void threads_forget_rings(const Recording *recording);
 void threads_after_fork(Engine *engine, Execution *current);
 
 /* engine.c */
@@ -189,6 +152,15 @@ int metercast_count_numpy(PyObject *table); /* -1: an error is set */
 
 /* got.c */
 int metercast_intercept(void);
+
+/* connections.c */
+
+/* TCP bytes [received, sent] that the kernel counted and no operation was charged for, so far; `is_ending`: of open
+ * connections too what may still be charged. */
+void metercast_unexplained(int is_ending, int64_t bytes[2]);
+void metercast_explain_all(void); /* forget what is unexplained, as it was moved while metering was off */
+
+/* descriptors.c */
 void metercast_forget_forked(void);
 /* The execution ends: no connection points to it any more. Returns the bytes received for it outside of it. */
 int64_t metercast_end_execution(Execution *execution);

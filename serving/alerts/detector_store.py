@@ -70,12 +70,13 @@ class Learnt:
 
 @dataclass(slots=True)
 class DetectorWrite:
-    """Rows of the three tables, made before the transaction that writes them."""
+    """Rows of the three tables, made before the transaction that writes them; whole ones replace all that is there."""
 
     series: list[tuple[int, str, str, str, str]]
     states: list[tuple[int, int, bytes]]
-    values: tuple[int, bytes, bytes | None]
+    values: tuple[int, bytes, bytes | None] | None
     covered: int
+    is_whole: bool = False
 
 
 class DetectorStore:
@@ -84,6 +85,7 @@ class DetectorStore:
     def __init__(self) -> None:
         self._steps: list[int] = []
         self._step = self._saved = self._debt = 0
+        self._is_renumbered = False
 
     def load(self, connection: Connection, bank: SeriesBank) -> list[tuple[int, Key]]:
         """Bring a new bank to where its detectors were; returns the numbers and keys of their series."""
@@ -123,6 +125,8 @@ class DetectorStore:
     def prepared(self, bank: SeriesBank, keys: Sequence[Key], learnt: Learnt) -> DetectorWrite:
         """What a step must write, with the states of the blocks whose turn it is."""
         self._step += 1
+        if self._is_renumbered:
+            return self._whole(bank, keys)
         series = [(number, *keys[number]) for number in range(self._saved, len(keys))]
         self._saved = len(keys)
         self._steps += [self._step - 1] * (_blocks(len(keys)) - len(self._steps))
@@ -136,11 +140,27 @@ class DetectorStore:
         values = self._step, learnt.encode(), _encode_priors(learnt.priors)
         return DetectorWrite(series, states, values, min(self._steps, default=0))
 
+    def renumber(self) -> None:
+        """The bank's series have other numbers from now on: the next step writes all of them anew."""
+        self._is_renumbered = True
+
+    def _whole(self, bank: SeriesBank, keys: Sequence[Key]) -> DetectorWrite:
+        self._is_renumbered = False
+        self._saved, self._debt = len(keys), 0
+        self._steps = [self._step] * _blocks(len(keys))
+        series = [(number, *key) for number, key in enumerate(keys)]
+        states = [(block, self._step, _encode_block(bank, block, len(keys))) for block in range(len(self._steps))]
+        return DetectorWrite(series, states, None, self._step, is_whole=True)
+
     def write(self, connection: Connection, rows: DetectorWrite) -> None:
         """Inside the transaction."""
+        if rows.is_whole:
+            for table in ("detector_series", "detector_states", "detector_values"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
         connection.executemany("INSERT INTO detector_series VALUES (?, ?, ?, ?, ?)", rows.series)
         connection.executemany(_KEEP_STATE, rows.states)
-        connection.execute("INSERT INTO detector_values VALUES (?, ?, ?)", rows.values)
+        if rows.values is not None:
+            connection.execute("INSERT INTO detector_values VALUES (?, ?, ?)", rows.values)
         if rows.states:
             connection.execute("DELETE FROM detector_values WHERE step <= ?", (rows.covered,))
 

@@ -19,6 +19,7 @@ from serving.alerts.detector_store import DetectorStore, DetectorWrite, Learnt
 from serving.alerts.episodes import OPEN_AT, STAY_AT, Episodes, Reading
 from serving.alerts.gate import Gate
 from serving.alerts.intensity import Price, Rates
+from serving.alerts.retirement import SILENCE_DAYS, stay
 from serving.alerts.series_bank import Drifted, SeriesBank
 from serving.alerts.store import create, read_open, write
 from serving.alerts.unit_prices import Row, UnitPrices, keep
@@ -50,13 +51,23 @@ class DetectionHook:
     passes over arrays; only what is severe, or belongs to an open episode, becomes an object.
     """
 
-    def __init__(self, window_s: int, price: Price | None = None, gate: Gate | None = None) -> None:
-        """Watch windows of one length; without ``price`` nothing is judged by money."""
+    def __init__(
+        self,
+        window_s: int,
+        price: Price | None = None,
+        gate: Gate | None = None,
+        silence_days: int = SILENCE_DAYS,
+    ) -> None:
+        """Watch windows of one length; without ``price`` nothing is judged by money.
+
+        Series without a value for ``silence_days`` are forgotten, see `retirement`.
+        """
         self.window_s = window_s
         # Sixty times as many windows must not mean sixty times as many alarms: each must be so much rarer.
         self._rate = max(1.0, FULL_RATE_S / window_s)
         self._rates = Rates(price) if price else None
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
+        self._silence_days = silence_days
         self._planned: list[calendar.PlannedEvent] = []
         self._bars: dict[tuple[str, str], float] = {}
         self._waiting = Waiting()
@@ -75,6 +86,9 @@ class DetectionHook:
         self._planned, self._bars = calendar.events(connection), calendar.bars(connection, start_ns)
         learnt = Learnt()
         for first, end in edges(rows.starts_ns):
+            if self._forget_silent(int(rows.starts_ns[first]) / 1e9):
+                self._watched.take_in(rows.series, names)
+                self._bank.grow(len(self._watched))
             values = self._values.of(rows.take(slice(first, end)), with_money=self._rates is not None)
             self._window(values, int(rows.starts_ns[first]), learnt)
         self._waiting.detectors = self._store.prepared(self._bank, self._watched.keys, learnt)
@@ -102,6 +116,20 @@ class DetectionHook:
         self._episodes.put(read_open(connection))
         self._prices.load(connection)
         self._is_loaded = True
+
+    def _forget_silent(self, start_s: float) -> bool:
+        """Go on without the series that were silent for long; False where there are none, or it is no new day."""
+        kept = stay(self._bank, start_s, self._silence_days)
+        if kept is None:
+            return False
+        bank = SeriesBank(self._rate)
+        bank.grow(len(kept))
+        bank.put(slice(0, len(kept)), self._bank.rows(kept))
+        keys = [self._watched.keys[column] for column in kept.tolist()]
+        self._bank, self._watched = bank, WatchList(self._rates, enumerate(keys))
+        self._values = WindowValues(self._watched)
+        self._store.renumber()
+        return True
 
     def _window(self, window: Values, start_ns: int, learnt: Learnt) -> None:
         """Score, learn and follow one window of all series."""

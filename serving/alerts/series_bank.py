@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.detectors import views
 from models.detectors.multi_view_bank import MultiViewBank, Readings
-from models.detectors.slow_drift import PERIOD_S
+from models.detectors.slow_drift import PERIOD_S, QUARTERS
 from models.detectors.slow_drift_bank import WIDTH as DRIFT_WIDTH
 from models.detectors.slow_drift_bank import SlowDriftBank
 
@@ -21,6 +21,8 @@ FIRST_S, PERIOD, SUM, VALUES = range(4)
 
 WIDTH = views.WIDTH + DRIFT_WIDTH + 4
 """Numbers that are kept of a series: 207 float64, 1,656 bytes."""
+
+DAY_S = QUARTERS * PERIOD_S
 
 PRIOR_COUNT, PRIOR_SEEN = 30, 64
 """A prior from a relative counts as so many values of one's own, and so many for the records."""
@@ -108,6 +110,21 @@ class SeriesBank:
         """Seconds since each series was first seen."""
         age: Floats = timestamp_s - np.take(self._own[FIRST_S], columns)
         return age
+
+    def silent(self, timestamp_s: float, days: int) -> NDArray[np.bool_]:
+        """Which series have had a value, but none since so many days before the day of a time (UTC)."""
+        last_day = self._own[PERIOD, : self.series] // QUARTERS
+        silent: NDArray[np.bool_] = last_day + days < timestamp_s // DAY_S
+        return silent & self.begun()
+
+    def begun(self) -> NDArray[np.bool_]:
+        """Which series have had a value."""
+        begun: NDArray[np.bool_] = ~np.isnan(self._own[FIRST_S, : self.series])
+        return begun
+
+    def is_first_of_day(self, timestamp_s: float) -> bool:
+        """Whether no series has had a value on the day of a time (UTC), or later."""
+        return bool(self._own[PERIOD, : self.series].max(initial=0.0) // QUARTERS < timestamp_s // DAY_S)
 
     def level(self, column: int) -> tuple[float, int]:
         """Long-run mean of a series and how many values it rests on."""

@@ -10,7 +10,10 @@ import secrets
 import threading
 import time
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.problems import unexpected
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -76,6 +79,11 @@ class RequestFrame:
         started = time.perf_counter()
         try:
             await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            if exchange.has_begun:  # what was sent cannot be taken back: the server cuts the connection, and logs it
+                raise
+            exchange = _Exchange(scope, send)  # forgets what is held back
+            await unexpected(Request(scope), error)(scope, receive, exchange.send)
         finally:
             spent_s = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
@@ -113,6 +121,7 @@ class _Exchange:
         self._asked = dict(scope["headers"])
         self.request_id = request_id(self._asked.get(b"x-request-id", b"").decode("latin-1"))
         self.status = 500
+        self.has_begun = False
         self._held: Message | None = None
 
     async def send(self, message: Message) -> None:
@@ -129,10 +138,11 @@ class _Exchange:
             if self._taggable(dict(headers)):
                 self._held = message
                 return
-        elif self._held is not None:
+        self.has_begun = True
+        if self._held is not None:
             await self._tagged(message)
-            return
-        await self._send(message)
+        else:
+            await self._send(message)
 
     def _taggable(self, headers: dict[bytes, bytes]) -> bool:
         length = int(headers.get(b"content-length", b"-1"))

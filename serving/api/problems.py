@@ -68,7 +68,7 @@ def _for_a_reader(request: Request) -> bool:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an application a problem."""
+    """Make every foreseen error of an application a problem; `RequestFrame` answers the others."""
 
     @app.exception_handler(ProblemError)
     async def _problem(request: Request, error: ProblemError) -> Response:
@@ -87,7 +87,3 @@ def install(app: FastAPI) -> None:
         ]
         detail = "; ".join(f"{one['at']}: {one['message']}" for one in errors)
         return problem(request, 422, detail, errors=errors)
-
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> Response:
-        return unexpected(request, error)

@@ -13,14 +13,12 @@ import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
-from features.usage_files import UsageFileError, read_table
+from features.usage_files import UsageFileError
 from models.detectors.alerting import open_alerts
 from models.detectors.registry import DETECTORS
 from models.detectors.stream import score_stream
 from serving.commands.detection_plot import Drawn, page
-
-TIMES = ("timestamp", "time", "ts", "datetime", "date")
-"""Columns taken for the time where there is no `timestamp`, in this order."""
+from serving.commands.detection_table import read_series
 
 
 def main(argv: list[str]) -> int:
@@ -39,7 +37,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
     try:
-        frame = _read(args.data)
+        frame = read_series(args.data)
         for path in (args.out, args.plot):
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,39 +79,3 @@ def _scored(frame: pl.DataFrame, detector: str, with_plot: bool) -> tuple[pl.Dat
             if band is not None:
                 drawn.append(Drawn(str(name), stamps, values, band, alert))
     return pl.concat(parts).sort("row").drop("row"), drawn
-
-
-def _read(path: Path) -> pl.DataFrame:
-    """Columns series, timestamp, value, row; raises UsageFileError when one cannot be found or time is no time."""
-    frame = read_table(path)
-    if not frame.height:
-        raise UsageFileError(f"{path} has no rows")
-    columns = frame.columns
-    stamp = next((name for name in TIMES if name in columns), None)
-    value = "value" if "value" in columns else _only_number(frame, stamp)
-    missing = [name for name, found in (("timestamp", stamp), ("value", value)) if found is None]
-    if missing:
-        raise UsageFileError(f"{path} lacks {', '.join(missing)}; found {', '.join(columns)}. Rename the column")
-    series = pl.col("series").cast(pl.String) if "series" in columns else pl.lit(path.stem)
-    frame = frame.select(
-        series.alias("series"), pl.col(str(stamp)).alias("timestamp"), pl.col(str(value)).alias("value")
-    )
-    if frame.schema["timestamp"] == pl.String:
-        frame = frame.with_columns(pl.col("timestamp").str.to_datetime(time_unit="us", strict=False))
-    if not frame.schema["timestamp"].is_temporal():
-        if not frame.schema["timestamp"].is_numeric():
-            raise UsageFileError(f"{path}: timestamps are {frame.schema['timestamp']}; use ISO 8601 or Unix seconds")
-        frame = frame.with_columns((pl.col("timestamp").cast(pl.Float64) * 1e6).cast(pl.Int64).cast(pl.Datetime("us")))
-    if frame["timestamp"].null_count():
-        raise UsageFileError(
-            f"{path}: {frame['timestamp'].null_count()} timestamps are no times; use ISO 8601 or Unix seconds"
-        )
-    return frame.with_columns(
-        pl.col("timestamp").cast(pl.Datetime("us")), pl.col("value").cast(pl.Float64)
-    ).with_row_index("row")
-
-
-def _only_number(frame: pl.DataFrame, stamp: str | None) -> str | None:
-    """The one column of numbers, where there is but one."""
-    numbers = [name for name, kind in frame.schema.items() if kind.is_numeric() and name not in (stamp, "label")]
-    return numbers[0] if len(numbers) == 1 else None

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse, Response
 
-from serving.access.keys import BadKeyError
+from serving.access.keys import OVERLAP_S, BadKeyError
 from serving.access.principal import SCOPES
 from serving.api import budgets
 from serving.api import keys as key_resource
@@ -55,12 +55,30 @@ def revoke_key(key_id: str, view: ViewDependency) -> Response:
     return RedirectResponse("/settings", 303)
 
 
+@router.post("/settings/keys/{key_id}/rotate")
+def rotate_key(key_id: str, view: ViewDependency) -> Response:
+    """Make a key with the same rights and show its text, this once; the old one works on for a while."""
+    try:
+        key, text = view.platform.keys.rotate(key_id)
+    except BadKeyError as error:
+        raise ProblemError(404, str(error)) from error
+    view.platform.audit.record(view.principal.key_id, "key.rotate", key_id, successor=key.id, overlap_s=OVERLAP_S)
+    return _page(view, text)
+
+
 @router.post("/settings/budgets")
 def set_budget(
     view: ViewDependency, customer: Annotated[str, Form(max_length=200)], amount: Annotated[Decimal, Form(gt=0)]
 ) -> Response:
     """Set or replace a customer's budget."""
     budgets.put_budget(customer, budgets.BudgetRequest(amount=amount), view.platform, view.principal)
+    return RedirectResponse("/settings", 303)
+
+
+@router.post("/settings/budgets/remove")
+def remove_budget(view: ViewDependency, customer: Annotated[str, Form(max_length=200)]) -> Response:
+    """Take a customer's budget away."""
+    budgets.delete_budget(customer, view.platform, view.principal)
     return RedirectResponse("/settings", 303)
 
 
@@ -94,5 +112,6 @@ def _page(view: View, made: str | None) -> Response:
         ],
         "acts": key_resource.get_audit(platform, 20)["acts"],
         "scopes": list(SCOPES),
+        "overlap_hours": OVERLAP_S / 3600,
     }
     return render(view, "settings.html", values, {"made": made})

@@ -38,9 +38,23 @@ def test_a_few_windows_are_enough() -> None:
 def test_one_wild_opinion_does_not_move_the_median() -> None:
     """The median of opinions holds what a mean would not."""
     opinions = np.array([[10.0], [11.0], [10.5], [9_000.0], [10.2], [10.8]])
-    totals = agreed(opinions, opinion_weights(4, 24, 168), np.zeros((1, COUNT)), 1.0)
+    totals = agreed(opinions, opinion_weights(np.ones((4, 1)), 24, 168), np.zeros((1, COUNT)))
     assert totals[0, MIDDLE] == pytest.approx(10.6, abs=0.5)
     assert (np.diff(totals) >= 0).all()
+
+
+def test_a_total_is_at_least_as_wide_as_each_of_its_reasons() -> None:
+    """Neither opinions that agree by chance nor models that are sure make a bill look certain."""
+    opinions = np.array([[90.0], [100.0], [110.0], [95.0], [105.0], [100.0]])
+    weights, unsure = opinion_weights(np.ones((4, 1)), 24, 168), 30.0 * np.linspace(-1, 1, COUNT)[None]
+    split = _reach(agreed(opinions, weights, np.zeros((1, COUNT))))
+    spread = _reach(agreed(np.full_like(opinions, 100.0), weights, unsure))
+    both = _reach(agreed(opinions, weights, unsure))
+    assert both == pytest.approx(np.hypot(split, spread), rel=0.05)
+
+
+def _reach(totals: np.ndarray) -> float:
+    return float(totals[0, -1] - totals[0, 0])
 
 
 def test_paths_sum_up_to_the_totals() -> None:

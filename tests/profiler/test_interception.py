@@ -52,6 +52,44 @@ print(len(data), lines)
     assert {key: run.total("diskBytes", *key) for key in expected} == expected
 
 
+def test_bytes_are_told_by_what_they_came_through_though_another_thread_closed_it(metered):
+    """A thread waits in a call on a descriptor, another closes it and opens a file under its number."""
+    run = metered(
+        """
+import os, socket, threading, time
+from metercast import operation
+def wait_then_close(name, wait, descriptor, deliver):
+    thread = threading.Thread(target=operation(name)(wait))
+    thread.start()
+    state = os.open(f"/proc/self/task/{thread.native_id}/stat", os.O_RDONLY)
+    asleep = 0
+    while asleep < 5:  # at five looks in a row: then it is in the call
+        time.sleep(0.01)
+        asleep = asleep + 1 if os.pread(state, 500, 0).rpartition(b")")[2].split()[0] == b"S" else 0
+    os.close(descriptor)
+    file = os.open("file", os.O_RDWR | os.O_CREAT)
+    assert file == descriptor
+    deliver()
+    thread.join()
+    os.close(state)
+one, two = socket.socketpair()
+wait_then_close("socket", lambda: one.recv(100), one.fileno(), lambda: two.send(b"x" * 33))
+read, write = os.pipe()
+wait_then_close("pipe", lambda: os.read(read, 100), read, lambda: os.write(write, b"x" * 44))
+read, write = os.pipe()
+raw = open(read, "rb", buffering=0, closefd=False)
+wait_then_close("raw file", lambda: raw.read(100), read, lambda: (raw.close(), os.write(write, b"x" * 55)))
+one.detach()
+"""
+    )
+    assert run.code == 0, run.errors
+    billed = {
+        name: tuple(run.total(field, name) for field in ("networkBytes", "memoryBytes", "diskBytes"))
+        for name in ("socket", "pipe", "raw file")
+    }
+    assert billed == {"socket": (33, 0, 0), "pipe": (0, 44, 0), "raw file": (0, 55, 0)}
+
+
 def test_both_ends_of_a_socket_agree(metered):
     """What one thread sends is what the other receives, by every method of a socket."""
     run = metered(

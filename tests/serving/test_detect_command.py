@@ -82,12 +82,51 @@ def test_the_plot_draws_every_series_and_its_alerts(tmp_path: Path, frame: pl.Da
     assert "<script" not in page
 
 
+SHAPES: dict[str, list[pl.Expr]] = {
+    "seconds": [pl.col("timestamp").dt.epoch("s")],
+    "milliseconds": [pl.col("timestamp").dt.epoch("ms")],
+    "nanoseconds": [pl.col("timestamp").dt.epoch("ns")],
+    "seconds as text": [pl.col("timestamp").dt.epoch("s").cast(pl.String)],
+    "text with a zone": [pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")],
+    "a time zone": [pl.col("timestamp").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")],
+    "capitals": [pl.col("timestamp").alias("Timestamp"), pl.col("value").alias("Value")],
+    "numbers as text": [pl.col("timestamp"), pl.col("value").cast(pl.String)],
+    "decimals": [pl.col("timestamp"), pl.col("value").cast(pl.Decimal(30, 15))],
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_times_and_values_in_other_shapes_are_the_same(tmp_path: Path, frame: pl.DataFrame, shape: str) -> None:
+    """Whatever the unit, the zone, the type or the order of the columns: equal scores, in the order of the rows."""
+    frame.write_parquet(tmp_path / "data.parquet")
+    expected = run(tmp_path / "data.parquet", tmp_path / "out.parquet")
+    other = frame.select(pl.col("value"), pl.col("series")).with_columns(frame.select(*SHAPES[shape]))
+    other = other.drop("value") if "Value" in other.columns else other
+    other.write_parquet(tmp_path / "other.parquet")
+    scores = run(tmp_path / "other.parquet", tmp_path / "out.parquet")
+    assert scores["score"].to_list() == pytest.approx(expected["score"].to_list(), rel=1e-6)
+    assert scores["timestamp"].dt.epoch("s").to_list() == frame["timestamp"].dt.epoch("s").to_list()
+
+
+def test_a_time_may_stand_there_twice(tmp_path: Path, frame: pl.DataFrame) -> None:
+    """Each of its rows gets a score, and the jump opens an alert."""
+    pl.concat([frame, frame]).write_csv(tmp_path / "data.csv")
+    scores = run(tmp_path / "data.csv", tmp_path / "out.parquet")
+    assert scores.height == 2 * frame.height
+    opened = scores.filter(pl.col("alert") >= 1, pl.col("series") == "b")
+    assert frame["timestamp"][500] in opened["timestamp"]
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
         ({"when": [1], "value": [1.0]}, "lacks timestamp"),
         ({"timestamp": [1], "a": [1.0], "b": [2.0]}, "lacks value"),
         ({"timestamp": ["soon"], "value": [1.0]}, "are no times"),
+        ({"timestamp": [1, None], "value": [1.0, 2.0]}, "the first in row 2: None"),
+        ({"timestamp": [1, 2], "value": ["1", "n/a"]}, "the first in row 2: 'n/a'"),
+        ({"timestamp": [True], "value": [1.0]}, "timestamps are Boolean"),
+        ({"timestamp;value": ["1;2"]}, "parted by ';'"),
         ({"timestamp": [], "value": []}, "has no rows"),
     ],
 )
@@ -95,9 +134,7 @@ def test_a_table_that_is_none_is_told(
     tmp_path: Path, columns: dict[str, list], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is missing, and what there is."""
-    pl.DataFrame(columns, schema_overrides={"value": pl.Float64} if "value" in columns else None).write_parquet(
-        tmp_path / "data.parquet"
-    )
+    pl.DataFrame(columns).write_parquet(tmp_path / "data.parquet")
     assert main(["--data", str(tmp_path / "data.parquet"), "--out", str(tmp_path / "out.parquet")]) == 2
     assert said in capsys.readouterr().err
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import os
 import platform
 import shutil
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     Check = tuple[str, bool, str]
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-_CYCLES_OF_USER = struct.pack("<IIQQQQQQ", 0, 64, 0, 0, 0, 0, 0x61, 0)  # disabled, without kernel and hypervisor
+_WITHOUT_KERNEL, _WITHOUT_HYPERVISOR = 0x20, 0x40  # bits of `struct perf_event_attr`, see the manual page
+_PARANOID = "/proc/sys/kernel/perf_event_paranoid"
 _CONNECT_S = 3.0
 
 
@@ -50,16 +53,55 @@ def _interception() -> str:
 
 
 def _cycles() -> str:
-    """Whether the processor's counter can be read, as by `perf_event_open` (see its manual page)."""
+    """Whether the processor's counter can be read, as by `perf_event_open`, and what there is to do about it."""
     number = _PERF_EVENT_OPEN.get(platform.machine())
     if number is None or not sys.platform.startswith("linux"):
         return "CPU time x nominal frequency: no hardware counter on this system"
+    with_kernel, _ = _open_counter(number, _WITHOUT_HYPERVISOR)
+    found, problem = (True, 0) if with_kernel else _open_counter(number, _WITHOUT_HYPERVISOR | _WITHOUT_KERNEL)
+    if found:
+        part = "" if with_kernel else ", without those in the kernel (kernel.perf_event_paranoid = 1 counts them too)"
+        return f"counted by the processor{part}, {_reading()}"
+    if problem in (errno.EACCES, errno.EPERM):
+        reason = f"not permitted, {_PARANOID} is {_paranoid()}; `sysctl kernel.perf_event_paranoid=2` or CAP_PERFMON,"
+        reason += " and in a container a seccomp profile with perf_event_open, permit it"
+    elif problem in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
+        reason = "this machine shows none, as most virtual machines; nothing to set inside of it"
+    else:
+        reason = os.strerror(problem)
+    return f"CPU time x nominal frequency: no hardware counter ({reason})"
+
+
+def _reading() -> str:
+    from metercast.clock import nominal_hz
+    from metercast.native import is_compiled
+    from metercast.runtime import engine
+
+    if not is_compiled(engine):
+        return "which takes the compiled engine"
+    with contextlib.suppress(OSError):
+        engine.count_cycles("cycles", True, nominal_hz())
+        return "read without a system call"
+    return "read by a system call at each boundary of an operation, hence only with METERCAST_CYCLES=counter"
+
+
+def _open_counter(number: int, excluded: int) -> tuple[bool, int]:
+    """(whether a counter of this thread's cycles opens, the error's number)."""
     libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.syscall(number, ctypes.c_char_p(_CYCLES_OF_USER), 0, -1, -1, 0)
-    if descriptor >= 0:
-        os.close(descriptor)
-        return "a hardware counter can be read"
-    return f"CPU time x nominal frequency: no hardware counter ({os.strerror(ctypes.get_errno())})"
+    attributes = struct.pack("<IIQQQQQQ", 0, 64, 0, 0, 0, 0, 1 | excluded, 0)  # disabled: it is only tried
+    descriptor = libc.syscall(number, ctypes.c_char_p(attributes), 0, -1, -1, 0)
+    if descriptor < 0:
+        return False, ctypes.get_errno()
+    os.close(descriptor)
+    return True, 0
+
+
+def _paranoid() -> str:
+    try:
+        with open(_PARANOID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "missing"
 
 
 def _control() -> str:

@@ -68,18 +68,19 @@ def _counting_file(io: ModuleType, engine: Engine) -> type:
                 return self.readall()
             if active() is None:
                 return read(self, size)
+            kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
             data = read(self, size)
-            kind = self._metercast_kind or _ask_kind(self)
             after(kind[0], started_ns, **{kind[2]: len(data or b"")})
             return data
 
         def readall(self) -> Any:
             if active() is None:
                 return readall(self)
+            kind = self._metercast_kind or _learn_kind(self)
             started_ns = _clock()
             data = readall(self)
-            kind, size = self._metercast_kind or _ask_kind(self), len(data or b"")
+            size = len(data or b"")
             if kind is _DISK:
                 after(_DISK_READ, started_ns, 0, 0, size)
             else:
@@ -102,9 +103,9 @@ def _moving(original: Callable[..., Any], engine: Engine, is_write: bool) -> Cal
     def call(self: Any, buffer: Any, /) -> Any:
         if active() is None:
             return original(self, buffer)
+        kind = self._metercast_kind or _learn_kind(self)
         started_ns = _clock()
         size = original(self, buffer)
-        kind = self._metercast_kind or _ask_kind(self)
         if kind is _DISK:
             after(disk_code, started_ns, 0, 0, size or 0)
         else:
@@ -115,7 +116,8 @@ def _moving(original: Callable[..., Any], engine: Engine, is_write: bool) -> Cal
     return call
 
 
-def _ask_kind(raw: Any) -> tuple[int, int, str]:
+def _learn_kind(raw: Any) -> tuple[int, int, str]:
+    """The kind of a raw file, asked for before it is used: another thread may close it meanwhile."""
     kind: tuple[int, int, str] = kind_of(raw.fileno())
     raw._metercast_kind = kind
     return kind
@@ -212,10 +214,10 @@ def _wrap_copy(original: Callable[..., Any], engine: Engine, out_first: bool) ->
     def call(*args: Any, **kwargs: Any) -> Any:
         if active() is None:
             return original(*args, **kwargs)
-        started_ns = _clock()
-        size = original(*args, **kwargs)
         first, second = (*args, *kwargs.values())[:2]
         source, target = kind_of(second if out_first else first), kind_of(first if out_first else second)
+        started_ns = _clock()
+        size = original(*args, **kwargs)
         after(source[0], started_ns, **{source[2]: size})
         after(target[1], _clock(), **{target[2]: size})
         return size

@@ -90,7 +90,7 @@ class Converter:
                 now_ns,
                 key,
                 (cpu_ns, int(memory), int(network), int(disk), duration_ns / 1e6, float(units)),
-                f"{clock.SOURCE_AGGREGATE} of {int(count)}",
+                f"{self.source} aggregate of {int(count)}",
             )
             for key, (count, cpu_ns, memory, network, disk, duration_ns, units) in grown
         ]

@@ -126,10 +126,10 @@ class ServerDelivery:
                 time.sleep(max(0.0, min(self._backoff_s, until_s - time.monotonic())))
         return self.folding.is_empty()
 
-    def keep_for(self, killed: Lost, row: Row) -> bool:
-        """Keep the last batch of a killed process, to be sent with what waits; False when the disk has no room."""
-        body = encode_columns(killed.name, killed.epoch, killed.sequence, [row])
-        name = f"{killed.name}-{killed.epoch}-{killed.sequence:09d}"
+    def keep_for(self, killed: Lost, sequence: int, rows: list[Row]) -> bool:
+        """Keep a batch of a killed process, to be sent with what waits; False when the disk has no room."""
+        body = encode_columns(killed.name, killed.epoch, sequence, rows)
+        name = f"{killed.name}-{killed.epoch}-{sequence:09d}"
         self._waiting = True
         return self.spool is not None and self.spool.put(name, compress(body), beyond_limit=True)
 

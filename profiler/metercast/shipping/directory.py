@@ -58,10 +58,10 @@ class DirectoryDelivery:
             self.put([])
         return self.folding.is_empty()
 
-    def keep_for(self, killed: Lost, row: Row) -> bool:
-        """Write the last batch of a killed process; False when the disk has no room."""
-        body = encode(killed.name, killed.epoch, killed.sequence, [row])
-        return self.spool.put(f"{killed.name}-{killed.epoch}-{killed.sequence:09d}", body)
+    def keep_for(self, killed: Lost, sequence: int, rows: list[Row]) -> bool:
+        """Write a batch of a killed process; False when the disk has no room."""
+        body = encode(killed.name, killed.epoch, sequence, rows)
+        return self.spool.put(f"{killed.name}-{killed.epoch}-{sequence:09d}", body)
 
     def reached(self) -> tuple[int, int]:
         """What changes while it gets on."""

@@ -6,7 +6,7 @@ import time
 
 from metercast.engine import CODE, Engine
 from metercast.shipping.governor import Governor
-from metercast.shipping.reconciling import CPU, Reconciliation
+from metercast.shipping.reconciling import CPU, RECEIVED, SENT, SOURCES, Reconciliation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,15 +47,18 @@ class SelfCost:
         self._calls = engine.calls()
         self._cpu_mark_ns = time.thread_time_ns()
 
-    def rows(self, records: int, dropped: int) -> list[Row]:
-        """What has come up since the last call, of a round that shipped so many records; in the shipping thread."""
+    def rows(self, records: int, dropped: int, is_ending: bool = False) -> list[Row]:
+        """What has come up since the last call, of a round that shipped so many records; in the shipping thread.
+
+        ``is_ending``: it is the last round.
+        """
         now_ns = time.thread_time_ns()
         shipping_ns, self._cpu_mark_ns = now_ns - self._cpu_mark_ns, now_ns
         now_calls = self._engine.calls()
         calls, self._calls = max(0, now_calls - self._calls), now_calls  # a thread that ends may take some along
         if not records + calls:
-            return self._unattributed(_LEAST_ALONE_NS)
-        rows = self._unattributed()
+            return self._unattributed(0 if is_ending else _LEAST_ALONE_NS, is_ending)
+        rows = self._unattributed(0, is_ending)
         record_ns, call_ns = self._costs.get(self._engine.clock) or self._costs["coarse"]
         recording_ns = int(records * record_ns + calls * call_ns)
         source = f"calibrated {record_ns:.0f} ns x {records} + {call_ns:.0f} ns x {calls}"
@@ -64,25 +67,26 @@ class SelfCost:
         change = self._governor.judge(records, shipping_ns, recording_ns)
         return rows if change is None else [*rows, self.change(change)]
 
-    def lost(self, lost: Lost) -> Row:
-        """The event of what a killed process had recorded, and no batch has."""
+    def lost(self, lost: Lost, records: int) -> Row:
+        """The event of so many records that a killed process has made, and that are gone."""
         key = (self._user, OPERATION, _SELF, LOST)
-        return self._row(key, 0, "killed", float(lost.records), time_ns=lost.found_ns)
+        return self._row(key, 0, "killed", float(records), time_ns=lost.found_ns)
 
     def change(self, text: str) -> Row:
         """The event of a change in what is recorded."""
         return self._row((self._user, OPERATION, _SELF, DETAIL_CHANGES), 0, text, 1.0)
 
-    def _unattributed(self, least_cpu_ns: int = 0) -> list[Row]:
+    def _unattributed(self, least_cpu_ns: int = 0, is_ending: bool = False) -> list[Row]:
         rows = []
-        for meter, amount in self._reconciliation.grown(least_cpu_ns).items():
-            cpu_ns, disk = (amount, 0) if meter == CPU else (0, amount)
-            source = "process-clock" if meter == CPU else "/proc/self/io"
-            rows.append(self._row((self._user, OUTSIDE, _OUTSIDE, meter), cpu_ns, source, disk=disk))
+        for meter, amount in self._reconciliation.grown(least_cpu_ns, is_ending).items():
+            cpu_ns, network = (amount if meter == CPU else 0), (amount if meter in (RECEIVED, SENT) else 0)
+            amounts = (cpu_ns, 0, network, amount - cpu_ns - network, cpu_ns / 1e6, 0.0)
+            key = (self._user, OUTSIDE, _OUTSIDE, meter)
+            rows.append(self._converter.row(time.time_ns(), key, amounts, SOURCES[meter]))
         return rows
 
-    def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, disk: int = 0, time_ns: int = 0) -> Row:
-        return self._converter.row(time_ns or time.time_ns(), key, (cpu_ns, 0, 0, disk, cpu_ns / 1e6, units), source)
+    def _row(self, key: Key, cpu_ns: int, source: str, units: float = 0.0, time_ns: int = 0) -> Row:
+        return self._converter.row(time_ns or time.time_ns(), key, (cpu_ns, 0, 0, 0, cpu_ns / 1e6, units), source)
 
 
 def recording_costs_ns(own: Engine, clock: str) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Shipper:
         self._begin()
 
     def _begin(self) -> None:
-        self.converter = Converter(self.settings.detail, folds=not self.settings.journal)
+        self.converter = Converter(self.settings.detail, self.engine.source, folds=not self.settings.journal)
         keys = self.settings.pseudonym_keys
         self._pseudonyms = Pseudonyms(newest_key(keys)) if keys else None
         self.delivery = delivery_of(self.settings)
@@ -104,8 +104,8 @@ class Shipper:
         if delivery is None or delivery.spool is None:
             return
         directory = delivery.spool.directory
-        self._journal = delivery.journal = Journal(directory, delivery.producer)
-        self.engine.count_into(self._journal.recorded)
+        keeps_records = self._pseudonyms is None  # a file of records would have the names that are to be hidden
+        self._journal = delivery.journal = Journal(directory, delivery.producer, self.engine, keeps_records)
         self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:
@@ -195,7 +195,8 @@ class Shipper:
     def _tell_of_killed(self) -> None:
         """Complete what killed processes have left in the place where this one keeps its batches."""
         for one in self._killed:
-            if self.delivery is not None and (not one.records or self.delivery.keep_for(one, self.self_cost.lost(one))):
+            batches = one.batches(self.self_cost.lost)
+            if self.delivery is not None and all(self.delivery.keep_for(one, *batch) for batch in batches):
                 one.forget()
 
     def _answer(self, request: str) -> dict[str, Any]:
@@ -214,7 +215,6 @@ class Shipper:
             if not self._ending.has_given_up:
                 self.lost.add(self.delivery.lost)
         if self._journal is not None:
-            self.engine.count_into(None)
             self._journal.close()
 
     def _round(self) -> None:
@@ -230,7 +230,7 @@ class Shipper:
             self._put(self.converter.totals(grown), summed)
         recorded, self._recorded = self._recorded, 0
         dropped, self.dropped = engine.dropped - self.dropped, engine.dropped
-        self._put(self.self_cost.rows(recorded, dropped))
+        self._put(self.self_cost.rows(recorded, dropped, is_ending=self._stopping))
         changes, self._changes = self._changes, []
         self._put([self.self_cost.change(text) for text in changes])
         self._ship_full_batches()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from metercast.shipping import ring_file
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +109,7 @@ class Spool:
         now_s = time.monotonic()
         if now_s - self._counted_at_s > _COUNT_AGAIN_S:
             self._counted_at_s = now_s
-            self._size_bytes = sum(size for _, _, size in self._entries())
+            self._size_bytes = sum(size for _, name, size in self._entries() if not name.endswith(ring_file.SUFFIX))
         return self._size_bytes
 
     def _read_names(self) -> list[str]:

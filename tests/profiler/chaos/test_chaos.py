@@ -10,6 +10,8 @@ import resource
 import struct
 import time
 
+import pytest
+
 from ..platform_server import Server
 from .conftest import SCALE, Program
 from .platform_in_trouble import TroubledServer
@@ -183,15 +185,20 @@ def test_a_storm_of_forks_while_the_server_comes_and_goes(program, tmp_path):
     assert Program.lost(errors) == 0
 
 
-def test_sigkill_at_any_moment(program, tmp_path):
-    """Killed again and again: what was recorded is what arrived plus what the journal counts as lost, to the record."""
+@pytest.mark.parametrize("capacity", [65_536, 24])
+def test_sigkill_at_any_moment(program, tmp_path, capacity):
+    """Killed again and again: what was recorded is what arrived plus what the journal counts as lost, to the record.
+
+    The compiled engine loses but the record at hand of each thread, unless its rings ran over.
+    """
     server = Server()
     chance = random.Random(5)
     produced = 0
-    for _ in range(max(3, round(3 * SCALE))):
+    kills = max(3, round(3 * SCALE))
+    for _ in range(kills):
         (tmp_path / "produced").write_bytes(bytes(16))
         server.answers = chance.choices(["slow", 202, "accept and hang up", 500], k=20)
-        running = program(server.url, text=KILLED, METERCAST_JOURNAL="1")
+        running = program(server.url, text=KILLED, METERCAST_JOURNAL="1", METERCAST_RING_CAPACITY=str(capacity))
         wait_for(lambda: any((tmp_path / "produced").read_bytes()))
         time.sleep(chance.uniform(0.1, 0.6))
         running.process.kill()
@@ -214,9 +221,10 @@ def test_sigkill_at_any_moment(program, tmp_path):
     things, cents, _ = delivered(server)
     lost = sum(told.values())
     assert produced > 100
-    assert lost > 0
+    if program.engine == "compiled" and capacity == 65_536:
+        assert lost <= 2 * kills
     assert 0 <= produced - min(things, cents) <= lost + 2
-    assert not list((tmp_path / "spool").rglob("*.journal*"))
+    assert not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()]
 
 
 def records_of(rows):

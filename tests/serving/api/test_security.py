@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -125,6 +126,23 @@ def test_other_sites_cannot_act_through_a_browser(client: TestClient) -> None:
         assert client.post("/v1/keys", json=body, headers=headers).status_code == 403
     assert client.get("/v1/keys", headers={"Host": "evil.example"}).status_code == 403
     assert client.get("/v1/keys").json() == {"keys": []}
+
+
+def test_failures_are_logged_once_and_answered_like_all_else(
+    client: TestClient, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table that is gone: the caller is told to come again, with the headers of every answer, and nothing else."""
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute("DROP TABLE budgets")
+    answer = client.get("/v1/budgets", headers={"X-Request-Id": "a-request"})
+    assert answer.status_code == 503
+    assert answer.json()["title"] == "Service Unavailable"
+    assert "budgets" not in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "5"
+    assert answer.headers["x-request-id"] == "a-request"
+    assert "content-security-policy" in answer.headers
+    told = [record for record in caplog.records if record.exc_info]
+    assert [record.getMessage() for record in told] == ["request /v1/budgets failed"]
 
 
 def test_too_many_requests_wait(settings: Any) -> None:

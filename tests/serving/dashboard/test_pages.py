@@ -100,6 +100,26 @@ def test_browser_signs_in_with_a_key_and_forms_need_their_token(client: TestClie
     assert client.get("/?user=globex", headers=READER).status_code == 404
 
 
+def test_keys_are_rotated_on_the_page(client: TestClient) -> None:
+    """The new key is shown once and opens what the old one did, which goes on for a day."""
+    admin = client.post("/v1/keys", json={"name": "root", "scopes": ["admin"]}).json()
+    client.post("/login", data={"key": admin["key"]})
+    page = client.get("/settings", headers=READER).text
+    token = re.search(r'name="csrf" value="(\w+)"', page)
+    assert token is not None
+    path = f"/settings/keys/{admin['id']}/rotate"
+    assert path in page
+    assert client.post(path).status_code == 403
+    made = client.post(path, data={"csrf": token[1]}, headers=READER).text
+    key = re.search(r"mc_\w+", made)
+    assert key is not None
+    assert key[0] not in client.get("/settings", headers=READER).text
+    client.cookies.clear()
+    for text in (key[0], admin["key"]):
+        keys = client.get("/v1/keys", headers={"Authorization": f"Bearer {text}"}).json()["keys"]
+    assert [one["expires"] is None for one in keys] == [False, True]
+
+
 def test_reference_lists_every_route(client: TestClient) -> None:
     """The page of the API names each route of the OpenAPI document."""
     page = client.get("/docs", headers=READER).text
@@ -129,3 +149,5 @@ def test_budget_shows_on_the_page(client: TestClient, feed: Any) -> None:
     assert "budget of 1.50" in page
     client.post("/settings/budgets", data={"customer": "acme", "amount": "3.25"})
     assert client.get("/v1/budgets/acme").json()["amount"] == "3.25"
+    client.post("/settings/budgets/remove", data={"customer": "acme"})
+    assert client.get("/v1/budgets/acme").status_code == 404
