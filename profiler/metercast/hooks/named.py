@@ -9,7 +9,6 @@ from metercast.operations import operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -58,7 +57,7 @@ def _wrap(module: ModuleType, path: str) -> None:
         owner = _member(owner, part)
     function = _member(owner, name)
     kind = type(function) if isinstance(function, (staticmethod, classmethod)) else None
-    plain: Callable[..., Any] = function.__func__ if kind is not None else function
+    plain: Any = function.__func__ if kind is not None else function
     if isinstance(plain, type) or not callable(plain):
         kind_name = "class" if isinstance(plain, type) else type(plain).__name__
         raise LookupError(f"{path} is no function but a {kind_name}; name a function, or a method as Class.method")
