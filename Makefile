@@ -60,8 +60,8 @@ bench-profiler: $(SETUP) ## cost of the profiler beside OpenTelemetry, yappi, vi
 bench-ingest: $(SETUP) ## events a CPU-second over HTTP: bodies decoded, and acknowledged after fsync
 	$(BIN)/python tests/benchmarks/ingest.py
 
-chaos: $(SETUP) ## kill server, engine, client and database a thousand times
-	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0
+chaos: $(SETUP) ## kill API, engine, client and database a thousand times, half on SQLite, half on PostgreSQL
+	METERCAST_KILLS=$${METERCAST_KILLS:-1000} $(BIN)/python -m pytest tests/serving/test_crash.py --timeout=0 -s
 
 chaos-profiler: $(SETUP) ## the profiler against failing servers and disks, SIGKILL and fork storms, for long
 	METERCAST_CHAOS_SCALE=$${METERCAST_CHAOS_SCALE:-10} $(BIN)/python -m pytest tests/profiler/chaos --timeout=3600
@@ -97,10 +97,11 @@ bench-inference: $(SETUP) ## CPU seconds of a forecast of 1,000 series a week ah
 
 bench-anomaly: $(SETUP) ## detector scores on the data beside the project
 	$(BIN)/python tests/benchmarks/anomaly.py
+	$(BIN)/python tests/benchmarks/anomaly_margins.py
 	$(BIN)/python tests/benchmarks/detection.py
 
 bench-injection: $(SETUP) ## money of injected faults found within an hour, and false pages, in recorded usage
-	$(BIN)/python tests/benchmarks/injection.py --pages
+	$(BIN)/python -m tests.benchmarks.injection --pages
 
 tune-smoke: $(SETUP) ## a study of 20 trials on the data beside the project
 	$(BIN)/metercast tune configs/tune/smoke.yaml --task $${METERCAST_BENCH:-../shared/bench}/forecast/C.parquet --data metercast-data

@@ -118,7 +118,7 @@ class WindowsReader:
             parts = [series.ranked(rows) for rows in _chunks(connection, series, asked, window_s, start_ns, end_ns)]
             if window_s >= ROLLUP_S:
                 parts.append(series.ranked(_rollups(connection, asked, window_s, start_ns, end_ns)))
-        return merged(parts, window_s * 1_000_000_000).frame(series.names)
+        return merged(parts, window_s * 1_000_000_000).used().frame(series.names)
 
     def totals(
         self, connection: Connection, window_s: int, start_ns: int, end_ns: int, user: str | None = None
@@ -130,7 +130,7 @@ class WindowsReader:
             parts = [series.ranked(rows) for rows in _chunks(connection, series, asked, window_s, start_ns, end_ns)]
             if window_s >= ROLLUP_S:
                 parts.append(series.ranked(_rollup_sums(connection, asked, window_s, start_ns, end_ns)))
-        rows = merged([_timeless(part) for part in parts], 1).frame(series.names)
+        rows = merged([_timeless(part) for part in parts], 1).used().frame(series.names)
         return rows.select(pl.col(name).cast(kind) for name, kind in _TOTALS.items())
 
     def common_operations(self, connection: Connection, users: int) -> frozenset[str]:

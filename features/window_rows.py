@@ -58,6 +58,13 @@ class WindowRows:
         """The rows of a mask, of positions or of a span."""
         return WindowRows(self.starts_ns[which], self.series[which], self.counts[:, which], self.amounts[:, which])
 
+    def used(self) -> WindowRows:
+        """Without the rows of windows whose events were all taken back, as if there had been none."""
+        is_used = self.counts[0] != 0
+        if not is_used.all():
+            is_used |= (self.counts != 0).any(axis=0) | (self.amounts != 0).any(axis=0)
+        return self if is_used.all() else self.take(is_used)
+
     def coarser(self, window_ns: int) -> WindowRows:
         """Sums in windows of a length that is a multiple of these rows'."""
         return _grouped(self.starts_ns - self.starts_ns % window_ns, window_ns, self.series, self.counts, self.amounts)
@@ -100,13 +107,15 @@ def sum_events(
     series: NDArray[np.int32],
     counts: Sequence[NDArray[np.int64]],
     amounts: Sequence[NDArray[np.float64]],
+    signs: NDArray[np.int64] | None = None,
 ) -> WindowRows:
     """Windows of events: ``counts`` without the events' own, ``amounts`` as sent; all arrays of one length.
 
-    ``starts_ns`` are the starts of each event's window, on a grid of ``window_ns``.
+    ``starts_ns`` are the starts of each event's window, on a grid of ``window_ns``; ``signs`` has -1 for one that takes
+    another back (None: there are none).
     """
-    ones = np.broadcast_to(np.int64(1), starts_ns.shape)
-    return _grouped(starts_ns, window_ns, series, (ones, *counts), [np.rint(values * GRID) for values in amounts])
+    events = np.broadcast_to(np.int64(1), starts_ns.shape) if signs is None else signs
+    return _grouped(starts_ns, window_ns, series, (events, *counts), [np.rint(values * GRID) for values in amounts])
 
 
 def merged(parts: Iterable[WindowRows], window_ns: int) -> WindowRows:
@@ -131,8 +140,10 @@ def joined(parts: Sequence[WindowRows]) -> WindowRows:
 
 
 def _narrow(values: NDArray[Any]) -> pa.Array:
-    """Whole numbers >= 0 in 32 bits where they fit, and in none where all are zero."""
+    """Whole numbers >= 0 in 32 bits where they fit, and in none where all are zero; as they are with one below zero."""
     greatest = values.max(initial=0)
+    if values.min(initial=0) < 0:
+        return pa.array(values)
     if greatest == 0:
         return pa.nulls(len(values))
     return pa.array(values.astype(np.uint32) if greatest < 2**32 else values)

@@ -10,6 +10,9 @@ KEYS = ("user_id", "operation_id", "micro_operation_type", "meter")
 RESOURCES = ("cpu_cycles", "memory_bytes", "network_bytes", "disk_bytes", "execution_time_ms", "units")
 """The summed columns of events."""
 
+RETRACTION = "retraction-"
+"""How the producer of a batch begins whose rows take events back (`features.retracted`)."""
+
 SCHEMA: dict[str, pl.DataType] = {
     "window_start": pl.Datetime("ns", "UTC"),
     "user_id": pl.String(),
@@ -30,13 +33,14 @@ SCHEMA: dict[str, pl.DataType] = {
 def aggregate(events: pl.DataFrame | pl.LazyFrame, window_ns: int) -> pl.DataFrame:
     """Sum events (columns of `features.schema.ARROW_SCHEMA`) into windows; rows sorted by start and key.
 
-    A window of start s holds the events with s <= timestamp < s + window_ns. Raises ValueError for a window <= 0.
+    A window of start s holds the events with s <= timestamp < s + window_ns; retracted ones count for nothing. Raises
+    ValueError for a window <= 0.
     """
     if window_ns <= 0:
         raise ValueError(f"a window of {window_ns} ns; it must be positive")
     start = pl.col("timestamp").cast(pl.Int64)
     lazy = events.lazy().with_columns((start - start % window_ns).cast(SCHEMA["window_start"]).alias("window_start"))
-    return _sum(lazy, pl.len())
+    return _sum(lazy, _number(lazy))
 
 
 def merge(windows: pl.DataFrame | pl.LazyFrame, window_ns: int) -> pl.DataFrame:
@@ -50,7 +54,16 @@ def _sum(lazy: pl.LazyFrame, events: pl.Expr) -> pl.DataFrame:
     keys = ("window_start", *KEYS)
     sums = [_exact(name) if name in ("execution_time_ms", "units") else pl.col(name).sum() for name in RESOURCES]
     frame = lazy.group_by(keys).agg(events.alias("events"), *sums).sort(keys)
+    frame = frame.filter(pl.any_horizontal(pl.col("events", *RESOURCES) != 0))  # wholly retracted is as if never used
     return frame.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).collect()
+
+
+def _number(events: pl.LazyFrame) -> pl.Expr:
+    """How many events there are; one that takes another back is one less."""
+    if "producer" not in events.collect_schema():
+        return pl.len()
+    less = pl.col("producer").str.starts_with(RETRACTION).sum().cast(pl.Int64)
+    return pl.len().cast(pl.Int64) - 2 * less
 
 
 def _exact(name: str) -> pl.Expr:

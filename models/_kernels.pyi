@@ -54,3 +54,30 @@ def chains(
     lag: int,
     /,
 ) -> None: ...
+def asinh(values: Any, out: Any, rows: int, width: int, count: int, /) -> None: ...
+def gelu(values: Any, offset: Any, groups: int, rows: int, size: int, /) -> None: ...
+def lstm_cell(
+    gates: Any,
+    bias: Any,
+    state: Any,
+    line: Any,
+    step: int,
+    steps: int,
+    rows: int,
+    inputs: int,
+    size: int,
+    /,
+) -> None: ...
+def quantile_heads(
+    raw: Any,
+    guesses: Any,
+    scores: Any,
+    out: Any,
+    rows: int,
+    width: int,
+    guess_count: int,
+    stride: int,
+    tailed: bool,
+    /,
+) -> None: ...
+def unscaled(values: Any, scale: Any, level: Any, out: Any, series: int, rows: int, size: int, /) -> None: ...

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from models.contracts import Forecaster, State
-from models.forecasters.registry import FORECASTERS
 
 FORMAT = 3
 _MANIFEST, _ARRAYS = "bundle.json", "arrays.npz"
@@ -54,6 +53,8 @@ def load(directory: Path) -> tuple[Forecaster, dict[str, Any]]:
         raise BundleError(f"{directory} has no {_MANIFEST}; give the directory of a model bundle") from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{directory / _MANIFEST} cannot be read: {error}") from error
+    from models.forecasters.registry import FORECASTERS  # brings torch along; who has no bundle starts without
+
     if manifest.get("format") != FORMAT:
         raise BundleError(f"{directory} has format {manifest.get('format')!r}, this version reads {FORMAT}")
     kind = manifest.get("kind")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,30 +29,26 @@ MOST = 4
 """So many members at most, the heaviest, are mixed for a series."""
 
 
-def losses(forecasts: Iterable[Array], actual: Array) -> Array:
-    """Summed pinball loss (series, members + 1) of members' quantiles (series, horizon, levels) and, last, the count.
+def with_losses(sums: Array, quantiles: Array, actual: Array) -> Array:
+    """Sums (series) and, added window by window, the pinball losses of quantiles (series, horizon, levels).
 
-    Sums and counts add up over origins; what is missing in ``actual`` (series, horizon) counts nowhere.
+    A loss is the mean over levels; what is missing in ``actual`` (series, horizon) adds nothing. Sums that go on later
+    come to the same bit for bit.
     """
-    sums = [summed_loss(one, actual) for one in forecasts]
-    return np.stack([*sums, np.isfinite(actual).sum(axis=1).astype(np.float64)], axis=1)
-
-
-def summed_loss(quantiles: Array, actual: Array) -> Array:
-    """The pinball loss of quantiles (series, horizon, levels), mean over levels, summed over what is known (series)."""
-    levels, known = np.asarray(LEVELS), np.isfinite(actual)
+    out, levels, known = np.array(sums, dtype=np.float64), np.asarray(LEVELS), np.isfinite(actual)
     if _kernels is None:
         error = np.where(known, actual, 0.0)[:, :, None] - quantiles
         loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
-        return np.where(known, loss, 0.0).sum(axis=1)
-    out = np.empty(len(actual))
+        for window in np.where(known, loss, 0.0).T:
+            out += window
+        return out
     given = np.ascontiguousarray(quantiles, dtype=np.float64), np.ascontiguousarray(actual, dtype=np.float64)
     _kernels.pinball_sums(*given, levels, out, *actual.shape)
     return out
 
 
 def hedge(found: Array, priors: Array) -> Array:
-    """Weights (series, members) from summed losses and counts (series, members + 1), as `losses` gives them.
+    """Weights (series, members) from summed losses and, last, how many windows they are of (series, members + 1).
 
     The exponentially weighted average forecaster (Freund & Schapire, 1997): a member's prior times
     exp(-rate x loss), the loss relative to that of all members, of the series itself shrunk to that of all.

@@ -21,10 +21,10 @@ PRIOR = 2.0
 PRIOR_SERIES = 20.0
 """Series' worth of sums that lie as far off as the models say, in what is usual."""
 
-RATE = 2.0
+RATE = 4.0
 """How fast a stretch loses its say with its relative error."""
 
-OWN_SHARE = 0.5
+OWN_SHARE = 0.8
 """How much of the error that decides is the series' own; the rest is that of all series."""
 
 NORMAL_P90 = 1.281552

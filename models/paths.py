@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from models.contracts import LEVELS
 from models.dependence import Dependence
@@ -58,6 +57,8 @@ def sample_levels(dependence: Dependence, tenants: tuple[str, ...], horizon: int
 
     They are those of `sample_paths`, in pairs.
     """
+    from scipy.special import ndtr  # a quarter of a second that a server needs at its first forecast only
+
     draws = _draws(tenants, horizon, count, seed)
     share, rest = np.sqrt(dependence.common), np.sqrt(1 - dependence.common)
     z = rest * np.sqrt(1 - dependence.level) * _autoregression(draws.own_noise, dependence.memory)

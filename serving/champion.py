@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class ChampionWatch:
         self.directory = directory
         self.windows_s = windows_s
         self.problem: str | None = None
+        self.loaded: Callable[[], object] = lambda: None
+        """Called after a bundle was loaded, which brings torch along at the first time."""
         self._lock = threading.Lock()
         self._identity: tuple[str, int, int] | None = None
         self._loaded: tuple[Forecaster, dict[str, Any]] | None = None
@@ -55,6 +57,7 @@ class ChampionWatch:
             return
         self._loaded = forecaster, dict(metadata)
         self.problem = None
+        self.loaded()
 
 
 def check_columns(metadata: Mapping[str, Any], windows_s: Collection[int]) -> None:

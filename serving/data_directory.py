@@ -13,6 +13,7 @@ from serving.alerts.store import AnomalyStore
 from serving.champion import ChampionWatch
 from serving.plans.plan_files import load_plans
 from serving.pricing.plan import Plan
+from serving.pricing.usage import Period
 from serving.storage.history import History
 
 SECOND_NS = 1_000_000_000
@@ -36,6 +37,10 @@ class DataDirectory:
             raise FileNotFoundError(f"{path} has no metercast.db; make one with `metercast demo --data {path}`")
         champion = ChampionWatch(path / "models" / "champion")
         return cls(path, History(database), champion, load_plans(plans), AnomalyStore(database))
+
+    def versions(self, plan_id: str, user: str, period: Period) -> list[Plan]:  # noqa: ARG002 -- those of any period
+        """The one version of a plan, as it is for a customer: no platform published others to hold at other times."""
+        return [self.plans[plan_id].of_customer(user)]
 
     def used_ns(self, window_s: int = 1) -> tuple[int, int]:
         """Start of the first and end of the last window with usage, in Unix nanoseconds; raises ValueError without."""

@@ -77,6 +77,10 @@ class Platform:
             self._users = frozenset(self.history.users())
         return user in self._users
 
+    def versions(self, plan_id: str, user: str, period: Period) -> list[Plan]:
+        """The versions of a plan in force somewhere in a period, as they are for a customer."""
+        return self.commerce.biller.versions(plan_id, user, period)
+
     def status(self) -> dict[str, Any]:
         """How the engine stands, and what metering costs the metered programs."""
         window_s = self.settings.windows_s[0]

@@ -9,7 +9,6 @@ import socket
 import sys
 from typing import Any
 
-import torch
 import uvicorn
 from fastapi import FastAPI
 
@@ -28,12 +27,19 @@ def run(app: FastAPI, listener: socket.socket, **settings: Any) -> None:
         app, http=protocol_of(app), log_config=None, access_log=False, server_header=False, **settings
     )
     sys.setswitchinterval(_SWITCH_S)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)  # forecasts are small, and threads of torch would wait for those that serve
+    # For torch, which the first bundle brings: forecasts are small, and its threads would wait for those that serve.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _keep_memory()
-    gc.collect()
-    gc.freeze()  # what a server is made of stays; looking through it would stop all threads for 0.2 s each time
+    _settle()
+    app.state.platform.champion.loaded = _settle
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _settle() -> None:
+    """Leave what there is out of garbage collection: it stays, and looking through it stops all threads for 0.2 s."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _keep_memory() -> None:

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define USUAL_BYTES 240 /* of an event */
+#define USUAL_TEXT_BYTES 16
 
 typedef struct {
     uint8_t *data; /* numbers, or the bytes of texts */
@@ -183,7 +185,8 @@ static int grow(Column *column, Py_ssize_t more) {
 
 static int grow_rows(Decoder *d) {
     if (d->rows < d->room) return 1;
-    Py_ssize_t room = 2 * d->room + 128;
+    /* At first as many as there are events of the usual length: growing columns costs more than filling them. */
+    Py_ssize_t room = d->room ? 2 * d->room : (d->end - d->at) / USUAL_BYTES + 16;
     for (int i = 0; i < d->rules->count; i++) {
         Column *column = &d->columns[i];
         if (is_text(d->rules->fields[i].kind)) {
@@ -191,7 +194,7 @@ static int grow_rows(Decoder *d) {
             if (offsets == NULL) return 0;
             offsets[0] = 0;
             column->offsets = offsets;
-            if (!grow(column, room * 8)) return 0;
+            if (!grow(column, room * USUAL_TEXT_BYTES)) return 0;
         } else if (!grow(column, room * 8)) return 0; /* `size` of a column of numbers stays 0 */
     }
     d->room = room;

@@ -75,9 +75,9 @@ class MultiViewBank:
         """How many values each series has learnt."""
         return np.take(self._plain[views.COUNT], columns)
 
-    def level(self, column: int) -> float:
-        """Long-run mean of a series."""
-        return float(self._plain[views.LEVEL, column])
+    def levels(self, columns: Columns) -> Floats:
+        """Long-run mean of each series."""
+        return np.take(self._plain[views.LEVEL], columns)
 
     def step(self, columns: Columns, values: Floats, timestamp_s: float) -> Readings:
         """Score the next value of each of these series (no column twice), then learn it.

@@ -13,23 +13,18 @@ import numpy as np
 from river import drift
 
 from models.contracts import State
+from models.detectors.slow_drift_bank import (
+    DELTA,
+    FADING,
+    LEAST_DAYS,
+    LEAST_DEVIATION,
+    MOST,
+    PERIOD_S,
+    QUARTERS,
+    THRESHOLD,
+)
 from models.detectors.slow_mean import SlowMean
 from models.detectors.views import BOUND
-
-PERIOD_S = 6 * 3_600
-QUARTERS = 4
-LEAST_DAYS = 3
-"""Days before a quarter's baseline is trusted."""
-
-FADING = 1 / 28
-LEAST_DEVIATION = 0.04
-"""A deviation is taken as at least this share of the baseline."""
-
-MOST = 4.0
-"""One quarter counts as at most so many deviations: a surge is no drift, another detector tells of it."""
-
-DELTA, THRESHOLD = 0.5, 8.0
-"""Of the Page-Hinkley test, in deviations: a creep of less than `DELTA` is let pass; `THRESHOLD` is a score of one."""
 
 
 class SlowDrift:

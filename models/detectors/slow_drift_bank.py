@@ -1,23 +1,32 @@
-"""Slow drift of many series at once: the same numbers as `SlowDrift`, in one numpy pass for a quarter of each."""
+"""Slow drift of many series at once: the same numbers as `SlowDrift`, in one numpy pass for a quarter of each.
+
+It stands without River, which brings pandas and scikit-learn along: a server starts the sooner.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.detectors.slow_drift import (
-    DELTA,
-    FADING,
-    LEAST_DAYS,
-    LEAST_DEVIATION,
-    MOST,
-    QUARTERS,
-    THRESHOLD,
-)
 from models.detectors.views import BOUND
 
 Floats = NDArray[np.float64]
 Columns = NDArray[np.intp]
+
+PERIOD_S = 6 * 3_600
+QUARTERS = 4
+LEAST_DAYS = 3
+"""Days before a quarter's baseline is trusted."""
+
+FADING = 1 / 28
+LEAST_DEVIATION = 0.04
+"""A deviation is taken as at least this share of the baseline."""
+
+MOST = 4.0
+"""One quarter counts as at most so many deviations: a surge is no drift, another detector tells of it."""
+
+DELTA, THRESHOLD = 0.5, 8.0
+"""Of the Page-Hinkley test, in deviations: a creep of less than `DELTA` is let pass; `THRESHOLD` is a score of one."""
 
 SCORE, COUNT, MEAN, INCREASE, LEAST, SQUARE_COUNT, SQUARE = range(7)
 """The score; of the test: values, their mean, the sum of increases and its minimum; of squared changes: count, mean."""

@@ -1,10 +1,10 @@
 """Ensemble: members weighted series by series by how they did lately, with the regimes of standing still over all.
 
-The weights are those of "Hedge" (`models.mixing`) by the losses of forecasts made from each of the last seasons, and
-the forecast is the mixture of the members' distributions. Totals are agreed on between the mixture, the LSTM's own head
-and the levels of several stretches of the past (`models.totals`), and are as wide as such levels were off before
-(`models.past_sums`). Widths of steps and the dependence of errors are measured in `fit` over whole horizons. All of it
-lies before the origin.
+The weights are those of "Hedge" (`models.mixing`) by the losses of forecasts made from each of the last seasons, learnt
+window by window (`models.online_weights`), and the forecast is the mixture of the members' distributions. Totals are
+agreed on between the mixture, the LSTM's own head and the levels of several stretches of the past (`models.totals`),
+and are as wide as such levels were off before (`models.past_sums`). Widths of steps and the dependence of errors are
+measured in `fit` over whole horizons. All of it lies before the origin.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.mixing import heaviest, hedge, losses, mixture
+from models.mixing import heaviest, hedge, mixture
+from models.online_weights import OnlineWeights
 from models.panel import Panel
 from models.past_sums import PastSums, past_sums
 from models.paths import sample_paths
@@ -34,9 +35,6 @@ from models.weighted import Binned
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-LOOKBACKS = 2
-"""Forecasts from so many of the last seasons are compared with what came."""
-
 WHOLE = 5
 """Widths and dependence are measured over so many whole horizons."""
 
@@ -71,6 +69,7 @@ class Ensemble:
             "gaussian-process": GaussianProcess(),
             "lstm": Lstm(config, trainer),
         }
+        self._online = OnlineWeights(tuple(self._members))
         self._dependence = Dependence()
         self._widths = Widths()
 
@@ -81,6 +80,7 @@ class Ensemble:
         """
         for member in self._members.values():
             member.fit(panel, horizon)
+        self._online = OnlineWeights(tuple(self._members))
         self._widths, self._dependence = Widths(), Dependence()
         cuts = _whole_horizons(panel, horizon)
         if cuts:
@@ -141,18 +141,18 @@ class Ensemble:
         """Quantiles of the steps, and of their sum by the LSTM's own head where it was trained for the horizon."""
         # Of all series, as totals rest on the LSTM's for all of them.
         steps, direct = self._lstm.steps_and_totals(panel, horizon)
-        mixed = self._mixed(panel, horizon, list(self._members), steps)
+        mixed = self._mixed(panel, horizon, self._online, steps)
         return self._markov.with_regimes(panel, tidy(stretched(mixed, self._widths.steps))), direct
 
-    def _mixed(self, panel: Panel, horizon: int, names: list[str], lstm: Array | None = None) -> Array:
-        """The mixture of the named members by their weights (series, horizon, levels); ``lstm`` is what that one says.
+    def _mixed(self, panel: Panel, horizon: int, online: OnlineWeights, lstm: Array | None = None) -> Array:
+        """The mixture of members by their weights (series, horizon, levels); ``lstm`` is what that one says.
 
         A member is asked only for the series in which it has a say.
         """
-        order, weights = heaviest(self._weights(panel, horizon, names))
+        order, weights = heaviest(self._weights(panel, horizon, online))
         forecasts = np.empty((*order.shape, horizon, len(LEVELS)))
         ask = self._asking(panel, horizon)
-        for place, name in enumerate(names):
+        for place, name in enumerate(online.names):
             rows, slots = np.nonzero((order == place) & (weights > 0))
             if name == "lstm" and lstm is not None:
                 forecasts[rows, slots] = lstm[rows]
@@ -174,24 +174,17 @@ class Ensemble:
 
         return ask
 
-    def _weights(self, panel: Panel, horizon: int, names: list[str]) -> Array:
-        """Weights of the named members by what they lost on the last seasons (series, members)."""
-        found, everyone = np.zeros((len(panel.series), len(names) + 1)), np.arange(len(panel.series))
-        for back in range(1, LOOKBACKS + 1):
-            cut = panel.windows - back * panel.season
-            if cut >= max(2, panel.season // 2):
-                reach = min(horizon, LOOKBACKS * panel.season, panel.windows - cut)
-                seen = panel.until(cut)
-                ask, actual = self._asking(seen, reach), panel.values[:, cut : cut + reach]
-                found += losses((ask(name, everyone) for name in names), actual)
-        return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in names]))
+    def _weights(self, panel: Panel, horizon: int, online: OnlineWeights) -> Array:
+        """Weights of the members by what they lost lately (series, members)."""
+        found = online.learn_many(panel, horizon, self._asking)
+        return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in online.names]))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
         """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""
-        names = [name for name in self._members if name != "lstm"]
+        names = tuple(name for name in self._members if name != "lstm")
         reach = min(horizon, panel.windows - cuts[-1])
         seen = [panel.until(cut) for cut in cuts]
-        mixed = [self._markov.with_regimes(part, tidy(self._mixed(part, reach, names))) for part in seen]
+        mixed = [self._markov.with_regimes(part, tidy(self._mixed(part, reach, OnlineWeights(names)))) for part in seen]
         steps = np.stack(mixed)
         actual = np.stack([panel.values[:, cut : cut + reach] for cut in cuts])
         factor = width_factor(steps, actual)

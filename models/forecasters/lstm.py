@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
-from models.dependence import Dependence, estimate, scores
+from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.forecasters.lstm_data import Shape, examples
-from models.forecasters.lstm_network import LstmNetwork, with_tails
+from models.forecasters.lstm_inference import Weights, outputs, prepared, restored
+from models.forecasters.lstm_network import LstmNetwork
 from models.labels import vocabulary
 from models.panel import Panel
 from models.paths import sample_paths
-from models.quantiles import empirical, tidy
+from models.quantiles import tidy
 
 Array = NDArray[np.float64]
-PATHS = 400
 ORIGINS = 4
 UNSEEN = 2
 """So many seasons at the end are not learnt from, or a sixth of a panel that is short."""
@@ -70,6 +70,7 @@ class Lstm:
         self._config = config or LstmConfig()
         self._trainer = trainer
         self._network: LstmNetwork | None = None
+        self._weights: Weights | None = None
         self._shape: Shape | None = None
         self._dependence = Dependence()
 
@@ -84,14 +85,14 @@ class Lstm:
         torch.manual_seed(config.seed)
         network = _network(shape, config)
         self._trainer(network, learnt, shape, config)
-        self._network, self._shape = network.eval(), shape
+        self._network, self._weights, self._shape = network.eval(), prepared(network), shape
         self._dependence = self._measured(panel, shape)
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
-        """Quantiles of the next windows; totals from sample paths."""
+        """Quantiles of the next windows and of their sum."""
         steps, direct = self.steps_and_totals(panel, horizon)
-        totals = empirical(self._sample(steps, panel, PATHS, seed=0).sum(axis=2))
+        totals = total_quantiles(steps, self._dependence)
         return Forecast(LEVELS, steps, tidy(totals if direct is None else 0.5 * (totals + direct)))
 
     def steps_and_totals(self, panel: Panel, horizon: int) -> tuple[Array, Array | None]:
@@ -141,7 +142,7 @@ class Lstm:
         shape = model._shape = Shape(**{**document["shape"], "labels": labels})
         network = _network(shape, model._config)
         network.load_state_dict({name: torch.as_tensor(np.asarray(value)) for name, value in state.arrays.items()})
-        model._network = network.eval()
+        model._network, model._weights = network.eval(), prepared(network)
         model._dependence = Dependence(**document["dependence"])
         return model
 
@@ -162,10 +163,10 @@ class Lstm:
         for first in range(0, count, ROWS):
             rows = np.arange(first, min(first + ROWS, count))
             batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
-            out = network(*batch.inputs)
-            steps[rows] = with_tails(out).double().numpy() * batch.scale[:, :, None] + batch.level[:, :, None]
-            mean[rows] = out.mean.double().numpy() * batch.scale + batch.level
-        return tidy(steps), mean
+            found, whole = outputs(network, self._weights, batch.inputs)
+            steps[rows] = restored(found, batch.scale, batch.level)
+            mean[rows] = whole.double().numpy() * batch.scale + batch.level
+        return steps, mean
 
     def _measured(self, panel: Panel, shape: Shape) -> Dependence:
         """The dependence of errors at the last origins; on data trained on, hence of shape, not of size."""

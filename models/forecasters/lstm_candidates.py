@@ -55,7 +55,7 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
         np.broadcast_to(whole, mean.shape),
     ]
     guesses += _expected(past[:, -LONGEST:], whole, season, horizon)
-    return np.stack(guesses, axis=2), spread
+    return np.stack(guesses, axis=2, dtype=np.float32), spread
 
 
 def _expected(past: Array, mean: Array, season: int, horizon: int) -> list[Array]:

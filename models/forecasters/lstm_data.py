@@ -123,7 +123,7 @@ def _steps(past: Array, ahead: NDArray[np.int64], panel: Panel, shape: Shape) ->
         inside = np.minimum(ahead, panel.planned.shape[1] - 1)
         found = np.where(ahead < panel.planned.shape[1], panel.planned[:, inside], 0.0)[: shape.planned]
         events[:, :, : len(found)] = np.moveaxis(found, 0, 2)
-    return np.concatenate([guesses, np.clip(known, -20, 20), events], axis=2)
+    return np.concatenate([guesses, np.clip(known, -20, 20), events], axis=2, dtype=np.float32)
 
 
 def _traits(past: Array, context: Array, cuts: NDArray[np.int64], level: Array, scale: Array, shape: Shape) -> Array:

@@ -25,7 +25,8 @@ UNKNOWN = 0.1
 TAIL_LOSS = 0.1
 """Weight of the Student-t's log-likelihood beside the pinball losses."""
 
-_NORMAL = (-1.281552, -0.841621, -0.524401, -0.253347, 0.0, 0.253347, 0.524401, 0.841621, 1.281552)
+NORMAL = (-1.281552, -0.841621, -0.524401, -0.253347, 0.0, 0.253347, 0.524401, 0.841621, 1.281552)
+"""The normal distribution's quantiles at `LEVELS`."""
 
 
 class Outputs(NamedTuple):
@@ -64,7 +65,8 @@ class LstmNetwork(nn.Module):
     def forward(self, context: Tensor, steps: Tensor, traits: Tensor, codes: Tensor) -> Outputs:
         """Rising quantiles of every step and of the mean over all steps, and the Student-t of every step."""
         guesses = steps[..., :CANDIDATES]
-        summary = self._summary(context, traits, codes)
+        _, (state, _) = self.encoder(self.patches(context))
+        summary = self.summarised(state[-1], context, traits, codes)
         decoded = self._decoded(summary, torch.cat([asinh(guesses), steps[..., CANDIDATES:]], dim=2))
         # What the heads say is put together in 32 bits, whatever precision the layers before were computed in.
         quantiles = self._risen(self.head(decoded).float(), guesses)
@@ -77,18 +79,20 @@ class LstmNetwork(nn.Module):
         tails = torch.stack([centre, softplus(scale) + 1e-2, 2.1 + softplus(freedom + 1)], dim=-1)
         return Outputs(quantiles, mean, tails)
 
-    def _summary(self, context: Tensor, traits: Tensor, codes: Tensor) -> Tensor:
-        batch, values = context.shape[0], context[..., 0]
-        patches = torch.cat(
-            [asinh(values).reshape(batch, -1, self.patch), context[..., 1].reshape(batch, -1, self.patch)], dim=2
-        )
-        _, (state, _) = self.encoder(patches)
+    def patches(self, context: Tensor) -> Tensor:
+        """What the encoder takes, step by step (batch, patches, 2 x patch): values, and whether they are known."""
+        shape = (len(context), -1, self.patch)
+        return torch.cat([asinh(context[..., 0]).reshape(shape), context[..., 1].reshape(shape)], dim=2)
+
+    def summarised(self, state: Tensor, context: Tensor, traits: Tensor, codes: Tensor) -> Tensor:
+        """The context in short (batch, hidden): what the encoder says (same), quantiles, traits and kinds."""
+        values = context[..., 0]
         levels = torch.tensor(LEVELS, device=context.device, dtype=torch.float32)
         spread = torch.quantile(values.float(), levels, dim=1).T.to(values.dtype)
         if self.training:
             codes = torch.where(torch.rand(codes.shape, device=codes.device) < UNKNOWN, 0, codes)
         kinds = [label(codes[:, field]) for field, label in enumerate(self.labels)]
-        joined = torch.cat([state[-1], asinh(spread), traits, *kinds], dim=1)
+        joined = torch.cat([state, asinh(spread), traits, *kinds], dim=1)
         out: Tensor = self.dropout(gelu(self.summary(joined)))
         return out
 
@@ -129,7 +133,7 @@ def with_tails(outputs: Outputs) -> Tensor:
 
     A Student-t's quantile is expanded in the normal's (Abramowitz & Stegun, 26.7.5).
     """
-    z = torch.tensor(_NORMAL, device=outputs.steps.device, dtype=outputs.steps.dtype)
+    z = torch.tensor(NORMAL, device=outputs.steps.device, dtype=outputs.steps.dtype)
     centre, scale, freedom = (part[..., None] for part in outputs.tails.unbind(dim=-1))
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96

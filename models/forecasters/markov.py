@@ -39,7 +39,7 @@ except ImportError:
     _kernels = None  # type: ignore[assignment]
 
 Array = NDArray[np.float64]
-PATHS = 400
+PATHS = 200
 SHRINKAGE = 10.0
 """The pooled counts weigh as much as so many windows of the series itself."""
 

@@ -103,7 +103,7 @@ PyObject *mixture(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* Sums of the mean pinball loss of each series over the windows that are known. */
+/* The mean pinball loss of each window that is known, added to the sum of its series one by one. */
 PyObject *pinball_sums(PyObject *self, PyObject *args) {
     PyObject *from[4];
     Py_buffer views[4];
@@ -121,7 +121,7 @@ PyObject *pinball_sums(PyObject *self, PyObject *args) {
     double *out = views[3].buf;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t row = 0; row < series; row++) {
-        double sum = 0;
+        double sum = out[row];
         for (Py_ssize_t at = row * horizon; at < (row + 1) * horizon; at++) {
             if (!isfinite(actual[at])) continue;
             double loss = 0;
@@ -185,6 +185,18 @@ PyObject *point_quantiles(PyObject *self, PyObject *args) {
 }
 
 /* Rows made finite, non-negative and rising, where they lie; by insertion, as they nearly always rise already. */
+void tidy_rows(double *rows, Py_ssize_t count, Py_ssize_t size) {
+    for (Py_ssize_t row = 0; row < count; row++) {
+        double *values = rows + row * size;
+        for (Py_ssize_t at = 0; at < size; at++) {
+            double value = isfinite(values[at]) && values[at] > 0 ? values[at] : 0;
+            Py_ssize_t to = at;
+            for (; to > 0 && values[to - 1] > value; to--) values[to] = values[to - 1];
+            values[to] = value;
+        }
+    }
+}
+
 PyObject *tidy(PyObject *self, PyObject *args) {
     PyObject *from[1];
     Py_buffer views[1];
@@ -194,15 +206,7 @@ PyObject *tidy(PyObject *self, PyObject *args) {
     const Wanted wanted[1] = {{8, rows * size, 1, "quantiles"}};
     if (!hold(from, views, wanted, 1)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < rows; row++) {
-        double *values = (double *)views[0].buf + row * size;
-        for (Py_ssize_t at = 0; at < size; at++) {
-            double value = isfinite(values[at]) && values[at] > 0 ? values[at] : 0;
-            Py_ssize_t to = at;
-            for (; to > 0 && values[to - 1] > value; to--) values[to] = values[to - 1];
-            values[to] = value;
-        }
-    }
+    tidy_rows(views[0].buf, rows, size);
     Py_END_ALLOW_THREADS
     let_go(views, 1);
     Py_RETURN_NONE;

@@ -32,6 +32,7 @@ typedef struct {
 /* The buffers of ``count`` objects, or an exception and 0. */
 int hold(PyObject *const *from, Py_buffer *views, const Wanted *wanted, int count);
 void let_go(Py_buffer *views, int count);
+void tidy_rows(double *rows, Py_ssize_t count, Py_ssize_t size);
 
 PyObject *weighted_quantiles(PyObject *self, PyObject *args);
 PyObject *mixture(PyObject *self, PyObject *args);
@@ -40,5 +41,10 @@ PyObject *tidy(PyObject *self, PyObject *args);
 PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
+PyObject *area_of(PyObject *self, PyObject *args);
+PyObject *unscaled(PyObject *self, PyObject *args);
+PyObject *gelu_of(PyObject *self, PyObject *args);
+PyObject *lstm_cell(PyObject *self, PyObject *args);
+PyObject *quantile_heads(PyObject *self, PyObject *args);
 
 #endif

@@ -28,6 +28,11 @@ static PyMethodDef methods[] = {
     {"tidy", tidy, METH_VARARGS, "See models.quantiles."},
     {"path_values", path_values, METH_VARARGS, "See models.paths."},
     {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
+    {"asinh", area_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
+    {"unscaled", unscaled, METH_VARARGS, "See models.forecasters.lstm_inference."},
+    {"gelu", gelu_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
+    {"lstm_cell", lstm_cell, METH_VARARGS, "See models.forecasters.lstm_inference."},
+    {"quantile_heads", quantile_heads, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {NULL, NULL, 0, NULL},
 };
 

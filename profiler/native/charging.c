@@ -7,84 +7,13 @@
  * says, so that all that is charged adds up to the clock.
  */
 #include "engine.h"
-#include <string.h>
 
 #define SHORT_NS 10000
-#define STALE_TICKS 2
 
-_Thread_local Thread *metercast_thread __attribute__((tls_model("initial-exec")));
 atomic_int metercast_is_on, metercast_times_calls = 1;
 int64_t metercast_short_ns = SHORT_NS;
 
-static Thread *threads;
-static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t rings_lock = PTHREAD_MUTEX_INITIALIZER; /* guards `ring` of all threads; taken after threads_lock */
-static pthread_key_t thread_key;
-static atomic_ullong serials;
-static int64_t calls_of_ended, attributed_of_ended_ns, moved_by_ended[2];
-
-/* Threads ---------------------------------------------------------------------------------------------------------- */
-
-static void thread_ends(void *value) {
-    Thread *thread = value;
-    metercast_thread = NULL;
-    pthread_mutex_lock(&threads_lock); /* from here on nobody asks for this thread's clock */
-    pthread_mutex_lock(&rings_lock);
-    if (thread->ring) atomic_store(&thread->ring->writer, 0);
-    thread->ring = NULL;
-    pthread_mutex_unlock(&rings_lock);
-    thread->last_count = counter_read(&thread->counter, 1);
-    counter_close(&thread->counter);
-    atomic_store(&thread->is_over, 1);
-    pthread_mutex_unlock(&threads_lock);
-}
-
-void threads_have_ring(Thread *thread, Ring *ring) {
-    pthread_mutex_lock(&rings_lock);
-    thread->ring = ring;
-    pthread_mutex_unlock(&rings_lock);
-}
-
-void threads_forget_rings(const Recording *recording) {
-    pthread_mutex_lock(&threads_lock);
-    pthread_mutex_lock(&rings_lock);
-    for (Thread *thread = threads; thread; thread = thread->next)
-        if (thread->ring && thread->ring->recording == recording) thread->ring = NULL;
-    pthread_mutex_unlock(&rings_lock);
-    pthread_mutex_unlock(&threads_lock);
-}
-
-int threads_init(void) { return pthread_key_create(&thread_key, thread_ends) == 0; }
-
-Thread *thread_first_seen(void) {
-    Thread *thread = calloc(1, sizeof(Thread));
-    if (thread == NULL) Py_FatalError("metercast: no memory for a thread's state");
-    thread->serial = atomic_fetch_add(&serials, 1) + 1;
-    thread->identity = pthread_self();
-    watch_processor();
-    thread->elapsed_mark = elapsed_clock();
-    thread->cpu_mark = cpu_clock();
-    counter_open(&thread->counter);
-    pthread_mutex_lock(&threads_lock);
-    thread->next = threads;
-    threads = thread;
-    pthread_mutex_unlock(&threads_lock);
-    pthread_setspecific(thread_key, thread);
-    metercast_thread = thread;
-    return thread;
-}
-
-static void set_charged(Thread *thread, Execution *execution) {
-    Execution *before = thread->charged;
-    if (before == execution) return;
-    Py_XINCREF(execution);
-    thread_lock(thread);
-    thread->charged = execution;
-    thread_unlock(thread);
-    Py_XDECREF(before);
-}
-
-/* Charging, under the thread's lock --------------------------------------------------------------------------------- */
+/* Under the thread's lock ------------------------------------------------------------------------------------------- */
 
 /* Calls may have claimed more than the clock says passed (they were preempted): they give back what they can. */
 static int64_t give_back(Thread *thread, int64_t excess_ns) {
@@ -191,70 +120,7 @@ void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t
     thread_unlock(thread);
 }
 
-/* The CPU time that becomes cycles: by the counter where there is one. */
-static inline int64_t counted(int64_t cpu_ns, int64_t counted_ns) {
-    return metercast_counts_cycles ? counted_ns : cpu_ns;
-}
-
-/* Recording, with the GIL ------------------------------------------------------------------------------------------- */
-
-static void record_sum(Engine *engine, Execution *execution, int code, const Sum *sum, int64_t now_ns) {
-    recording_append(&engine->recording, execution, NULL,
-                (Record){.ended_ns = now_ns, .cpu_ns = counted(sum->cpu_ns, sum->counted_ns), .memory = sum->memory,
-                         .network = sum->network, .disk = sum->disk, .duration_ns = sum->cpu_ns,
-                         .code = (uint32_t)code});
-}
-
-static void record_time(Engine *engine, Execution *execution, int64_t cpu_ns, int64_t counted_ns, int64_t wait_ns,
-                        int64_t now_ns) {
-    if (cpu_ns || counted_ns)
-        recording_append(&engine->recording, execution, NULL,
-                         (Record){.ended_ns = now_ns, .cpu_ns = counted(cpu_ns, counted_ns), .duration_ns = cpu_ns,
-                                  .code = CPU_INSTRUCTION});
-    if (wait_ns)
-        recording_append(&engine->recording, execution, NULL,
-                         (Record){.ended_ns = now_ns, .duration_ns = wait_ns, .code = WAIT});
-}
-
-static void record_charge(Engine *engine, Execution *execution, Charge *charge, int64_t now_ns) {
-    Charge before = *charge;
-    charge->tick = engine->tick;
-    charge->cpu_ns = charge->wait_ns = charge->counted_ns = 0;
-    record_time(engine, execution, before.cpu_ns, before.counted_ns, before.wait_ns, now_ns);
-}
-
-static void record_kept(Engine *engine, Execution *execution, int64_t now_ns) {
-    for (uint32_t left = execution->has_sums; left; left &= left - 1) {
-        int code = __builtin_ctz(left);
-        Sum sum = execution->sums[code];
-        execution->sums[code] = (Sum){0};
-        record_sum(engine, execution, code, &sum, now_ns);
-    }
-    execution->has_sums = 0;
-}
-
-static int keep(Execution *execution, int code, const Sum *sum) {
-    if (execution->sums == NULL) execution->sums = calloc(CODES, sizeof(Sum));
-    if (execution->sums == NULL) return 0;
-    Sum *kept = &execution->sums[code];
-    kept->calls += sum->calls;
-    kept->cpu_ns += sum->cpu_ns;
-    kept->memory += sum->memory;
-    kept->network += sum->network;
-    kept->disk += sum->disk;
-    kept->counted_ns += sum->counted_ns;
-    execution->has_sums |= 1u << code;
-    return 1;
-}
-
-/* Hand the sums of the thread's calls to the execution they were made for, or record them where it is not its own. */
-static void pass_on_sums(Engine *engine, Thread *thread, Sum *sums, uint32_t used, Execution *execution, int is_own) {
-    for (; used; used &= used - 1) {
-        int code = __builtin_ctz(used);
-        if (!is_own || !keep(execution, code, &sums[code]))
-            record_sum(engine, execution, code, &sums[code], thread->elapsed_mark);
-    }
-}
+/* Spans between two boundaries ---------------------------------------------------------------------------------------- */
 
 static uint32_t take_sums(Thread *thread, Sum *sums) {
     uint32_t used = thread->used;
@@ -284,8 +150,7 @@ static void begin_counting(Thread *thread) {
     thread->counter.mark = -1;
 }
 
-void settle(Engine *engine, Thread *thread) {
-    Sum sums[CODES];
+uint32_t charge_span(Thread *thread, Sum *sums) {
     int64_t now_ns = elapsed_clock(), cpu_now = 0;
     int is_cheap = needs_no_reading(now_ns - thread->elapsed_mark);
     if (!is_cheap) {
@@ -303,194 +168,28 @@ void settle(Engine *engine, Thread *thread) {
     if (metercast_counts_cycles) charge_counted(thread, counter_read(&thread->counter, 1));
     uint32_t used = thread->used ? take_sums(thread, sums) : 0;
     thread_unlock(thread);
-    Execution *execution = thread->charged;
-    if (used && execution) pass_on_sums(engine, thread, sums, used, execution, !thread->is_foreign && execution->is_open);
+    return used;
 }
 
-static void charge_to(Engine *engine, Thread *thread, Execution *execution) {
-    thread->is_foreign = execution->own.owner != thread->serial || !execution->is_open;
-    if (thread->is_foreign) thread->foreign = (Charge){.tick = engine->tick, .owner = thread->serial};
-    set_charged(thread, execution);
-    Charge *charge = charge_of(thread);
-    if (charge->suspended_ns) {
-        int64_t wait_ns = thread->elapsed_mark - charge->suspended_ns;
-        if (wait_ns > 0) charge->wait_ns += wait_ns;
-        charge->suspended_ns = 0;
-    }
-}
-
-/* The thread turns to something else: an open execution of its own waits, anything else is recorded now. */
-static void leave(Engine *engine, Thread *thread) {
-    Execution *execution = thread->charged;
-    if (execution->is_open && !thread->is_foreign)
-        execution->own.suspended_ns = thread->elapsed_mark;
-    else
-        record_charge(engine, execution, charge_of(thread), thread->elapsed_mark);
-}
-
-void switch_to(Engine *engine, Execution *execution) {
-    Thread *thread = this_thread();
-    settle(engine, thread);
-    if (thread->charged) leave(engine, thread);
-    if (execution)
-        charge_to(engine, thread, execution);
-    else
-        set_charged(thread, NULL);
-}
-
-void open_execution(Engine *engine, Thread *thread, Execution *execution, Execution *parent) {
-    settle(engine, thread);
-    if (thread->charged && (thread->charged != parent || thread->is_foreign)) leave(engine, thread);
-    thread->is_foreign = 0;
-    set_charged(thread, execution);
-}
-
-void close_execution(Engine *engine, Thread *thread, Execution *execution) {
-    settle(engine, thread);
-    int64_t now_ns = thread->elapsed_mark, late_bytes = metercast_end_execution(execution);
-    if (late_bytes)
-        recording_append(&engine->recording, execution, NULL,
-                    (Record){.ended_ns = now_ns, .network = late_bytes, .code = NETWORK_RECEIVE});
-    record_kept(engine, execution, now_ns);
-    int64_t cpu_ns = execution->own.cpu_ns, counted_ns = execution->own.counted_ns;
-    execution->own.cpu_ns = execution->own.counted_ns = 0;
-    record_charge(engine, execution, &execution->own, now_ns);
-    recording_append(&engine->recording, execution, metercast_executions_text,
-                     (Record){.ended_ns = now_ns, .cpu_ns = counted(cpu_ns, counted_ns), .duration_ns = cpu_ns,
-                              .units = 1.0, .code = CPU_INSTRUCTION});
-    if (thread->charged && (thread->charged != execution || thread->is_foreign)) leave(engine, thread);
-    if (execution->parent && execution->parent->is_open)
-        charge_to(engine, thread, execution->parent);
-    else
-        set_charged(thread, NULL);
-}
-
-void resume_execution(Engine *engine, Thread *thread, Execution *execution) {
-    settle(engine, thread);
-    int is_parent = thread->charged && thread->charged == execution->parent && !thread->is_foreign;
-    if (thread->charged && !is_parent) leave(engine, thread);
-    execution->own.suspended_ns = 0;
-    charge_to(engine, thread, execution);
-}
-
-void checkpoint(Engine *engine, Thread *thread, Execution *current) {
-    settle(engine, thread);
-    int64_t now_ns = thread->elapsed_mark;
-    if (thread->charged) record_charge(engine, thread->charged, charge_of(thread), now_ns);
-    for (Execution *execution = current; execution; execution = execution->parent) {
-        if (execution->own.owner != thread->serial || !execution->is_open) continue;
-        record_kept(engine, execution, now_ns);
-        record_charge(engine, execution, &execution->own, now_ns);
-    }
-}
-
-void record_stale(Engine *engine, Thread *thread) {
-    if (thread->charged == NULL || engine->tick - charge_of(thread)->tick < STALE_TICKS) return;
-    settle(engine, thread);
-    if (!thread->is_foreign) record_kept(engine, thread->charged, thread->elapsed_mark);
-    record_charge(engine, thread->charged, charge_of(thread), thread->elapsed_mark);
-}
-
-/* Flushing: every thread is settled from outside ---------------------------------------------------------------------- */
-
-static void settle_from_outside(Engine *engine, Thread *thread) {
-    Sum sums[CODES];
+Outside charge_from_outside(Thread *thread, int64_t stale_before_tick, int64_t tick) {
+    Outside found = {.now_ns = elapsed_clock()};
     clockid_t clock;
-    int64_t cpu_ns = 0, counted_ns = 0, wait_ns = 0, now_ns = elapsed_clock();
     int can_read = !atomic_load(&thread->is_over) && pthread_getcpuclockid(thread->identity, &clock) == 0;
     thread_lock(thread);
-    Execution *execution = (Execution *)Py_XNewRef(thread->charged);
-    int is_own = execution && !thread->is_foreign && execution->is_open;
-    if (can_read && execution) charge_by_clock(thread, now_ns, read_clock(clock), 0);
+    found.execution = (Execution *)Py_XNewRef(thread->charged);
+    found.is_own = found.execution && !thread->is_foreign && found.execution->is_open;
+    if (can_read && found.execution) charge_by_clock(thread, found.now_ns, read_clock(clock), 0);
     charge_allocations(thread);
     if (metercast_counts_cycles)
         charge_counted(thread, can_read ? counter_read(&thread->counter, 0) : thread->last_count);
-    uint32_t used = execution ? take_sums(thread, sums) : 0;
-    int is_stale = execution && engine->tick - charge_of(thread)->tick >= STALE_TICKS;
-    if (is_stale) {
+    found.used = found.execution ? take_sums(thread, found.sums) : 0;
+    found.is_stale = found.execution && charge_of(thread)->tick <= stale_before_tick;
+    if (found.is_stale) {
         Charge *charge = charge_of(thread);
-        cpu_ns = charge->cpu_ns, counted_ns = charge->counted_ns, wait_ns = charge->wait_ns;
+        found.charge = *charge;
         charge->cpu_ns = charge->counted_ns = charge->wait_ns = 0;
-        charge->tick = engine->tick;
+        charge->tick = tick;
     }
     thread_unlock(thread);
-    if (used) pass_on_sums(engine, thread, sums, used, execution, is_own);
-    if (is_stale) {
-        if (is_own) record_kept(engine, execution, now_ns);
-        record_time(engine, execution, cpu_ns, counted_ns, wait_ns, now_ns);
-    }
-    Py_XDECREF(execution);
-}
-
-void collect(Engine *engine) {
-    pthread_mutex_lock(&threads_lock);
-    for (Thread **place = &threads; *place;) {
-        Thread *thread = *place;
-        settle_from_outside(engine, thread);
-        if (!atomic_load(&thread->is_over)) {
-            place = &thread->next;
-            continue;
-        }
-        calls_of_ended += thread->calls;
-        attributed_of_ended_ns += thread->attributed_ns;
-        for (int way = 0; way < 2; way++) moved_by_ended[way] += thread->moved[way];
-        *place = thread->next;
-        Py_XDECREF(thread->charged);
-        free(thread);
-    }
-    pthread_mutex_unlock(&threads_lock);
-}
-
-int64_t threads_calls(void) {
-    pthread_mutex_lock(&threads_lock);
-    int64_t calls = calls_of_ended;
-    for (Thread *thread = threads; thread; thread = thread->next) calls += thread->calls;
-    pthread_mutex_unlock(&threads_lock);
-    return calls;
-}
-
-int64_t threads_attributed_ns(void) {
-    pthread_mutex_lock(&threads_lock);
-    int64_t attributed_ns = attributed_of_ended_ns;
-    for (Thread *thread = threads; thread; thread = thread->next) attributed_ns += thread->attributed_ns;
-    pthread_mutex_unlock(&threads_lock);
-    return attributed_ns;
-}
-
-void threads_moved(int64_t moved[2]) {
-    pthread_mutex_lock(&threads_lock);
-    for (int way = 0; way < 2; way++) {
-        moved[way] = moved_by_ended[way];
-        for (Thread *thread = threads; thread; thread = thread->next) moved[way] += thread->moved[way];
-    }
-    pthread_mutex_unlock(&threads_lock);
-}
-
-void threads_after_fork(Engine *engine, Execution *current) {
-    Thread *thread = this_thread();
-    pthread_mutex_init(&threads_lock, NULL);
-    pthread_mutex_init(&rings_lock, NULL);
-    threads = thread;
-    thread->next = NULL;
-    thread->serial = atomic_fetch_add(&serials, 1) + 1;
-    memset(thread->sums, 0, sizeof thread->sums);
-    thread->used = 0;
-    thread->calls = thread->attributed_ns = calls_of_ended = attributed_of_ended_ns = 0;
-    memset(thread->moved, 0, sizeof thread->moved);
-    memset(moved_by_ended, 0, sizeof moved_by_ended);
-    thread->claimed_ns = thread->claimed_new_ns = thread->uncounted_ns = 0;
-    counter_close(&thread->counter); /* which is the parent's */
-    counter_open(&thread->counter);
-    thread->allocated_mark = thread->allocated;
-    atomic_flag_clear(&thread->lock);
-    watch_processor();
-    thread->elapsed_mark = elapsed_clock();
-    thread->cpu_mark = cpu_clock();
-    set_charged(thread, NULL);
-    for (Execution *one = current; one; one = one->parent) {
-        one->own = (Charge){.tick = engine->tick, .owner = thread->serial};
-        if (one->sums) memset(one->sums, 0, CODES * sizeof(Sum));
-        one->has_sums = 0;
-    }
-    switch_to(engine, current);
+    return found;
 }

@@ -30,7 +30,7 @@ typedef struct {
 
 static Connection connections[DESCRIPTORS];
 static int64_t unexplained[2];
-static int highest, next_asked;
+static _Atomic int highest;
 static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER; /* guards all but `is_watched` and `explained` */
 
 static inline int is_watched(int descriptor) {
@@ -116,16 +116,19 @@ void connection_ends(int descriptor) {
 }
 
 void metercast_unexplained(int is_ending, int64_t bytes[2]) {
-    pthread_mutex_lock(&asking);
-    int limit = is_ending ? DESCRIPTORS : AT_ONCE;
-    for (int i = 0; i <= highest && limit > 0; i++) {
-        int descriptor = next_asked++ % (highest + 1);
+    static int next; /* that was not asked for at the last flush; the shipping thread's alone */
+    int limit = is_ending ? DESCRIPTORS : AT_ONCE, last = highest;
+    for (int i = 0; i <= last && limit > 0; i++) {
+        int descriptor = next++ % (last + 1);
         if (!is_watched(descriptor)) continue;
+        pthread_mutex_lock(&asking); /* for one at a time, as threads that open and close others wait for it */
         if (is_ending) metercast_give_up_held(descriptor);
-        compare(descriptor, is_ending);
+        if (is_watched(descriptor)) compare(descriptor, is_ending);
+        pthread_mutex_unlock(&asking);
         limit--;
     }
-    next_asked %= highest + 1;
+    next %= last + 1;
+    pthread_mutex_lock(&asking);
     bytes[0] = unexplained[0], bytes[1] = unexplained[1];
     pthread_mutex_unlock(&asking);
 }

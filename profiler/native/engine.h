@@ -118,27 +118,47 @@ typedef struct {
 
 extern PyTypeObject EngineType, BlockType, StepType, HookType, RequestType;
 
-/* charging.c: all but the first need the GIL. */
+/* charging.c: all but the last needs no GIL */
 
 #define UNTIMED 1 /* a beginning that says: count the call, and leave its time to the operation */
 
 /* Charge a call that began at `started_ns` or was not timed, and ends now; the caller is the thread itself. */
 void metercast_charge_call(Thread *thread, int code, int64_t started_ns, int64_t memory, int64_t network, int64_t disk);
-int threads_init(void);
+/* Charge all that this thread did since its last boundary; `sums` becomes what its calls used, of the types returned. */
+uint32_t charge_span(Thread *thread, Sum *sums);
+
+/* The same, by another thread, and with what was charged and not recorded for long. */
+typedef struct {
+    Execution *execution; /* owned */
+    int64_t now_ns;
+    int is_own, is_stale; /* `charge` is what the execution was charged, and is to be recorded */
+    Charge charge;
+    uint32_t used;
+    Sum sums[CODES];
+} Outside;
+
+Outside charge_from_outside(Thread *thread, int64_t stale_before_tick, int64_t tick);
+
+/* boundaries.c: needs the GIL */
 void settle(Engine *engine, Thread *thread);
+void settle_from_outside(Engine *engine, Thread *thread);
 void switch_to(Engine *engine, Execution *execution);
 void open_execution(Engine *engine, Thread *thread, Execution *execution, Execution *parent);
 void close_execution(Engine *engine, Thread *thread, Execution *execution);
 void resume_execution(Engine *engine, Thread *thread, Execution *execution);
 void checkpoint(Engine *engine, Thread *thread, Execution *current);
 void record_stale(Engine *engine, Thread *thread);
+
+/* threads.c: the first three need the GIL */
 void collect(Engine *engine); /* settle every thread, as before a flush */
+void threads_after_fork(Engine *engine, Execution *current);
+void thread_set_charged(Thread *thread, Execution *execution);
+int threads_init(void);
 int64_t threads_calls(void);
 int64_t threads_attributed_ns(void);
 void threads_moved(int64_t moved[2]);
 void threads_have_ring(Thread *thread, Ring *ring);
 void threads_forget_rings(const Recording *recording);
-void threads_after_fork(Engine *engine, Execution *current);
 
 /* engine.c */
 Execution *current_execution(Engine *engine); /* borrowed from the context, or NULL */

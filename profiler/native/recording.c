@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define MANY_RINGS 32
+#define FEW_RECORDS 4096
+
 int recording_init(Recording *recording, Py_ssize_t capacity) {
     recording->capacity = capacity;
     recording->names.numbers = PyDict_New();
@@ -63,14 +66,23 @@ Py_ssize_t recording_waiting(const Recording *recording) {
     return (Py_ssize_t)count;
 }
 
+/* Beyond some threads a ring is smaller, so that thousands of them ask for no memory that the system would refuse. */
+static uint64_t capacity_of_next(const Recording *recording) {
+    uint64_t capacity = (uint64_t)recording->capacity;
+    int rings = 0;
+    for (const Ring *ring = recording->rings; ring; ring = ring->next) rings++;
+    return rings >= MANY_RINGS && capacity > FEW_RECORDS ? FEW_RECORDS : capacity;
+}
+
 static Ring *new_ring(Recording *recording) {
     Ring *ring = calloc(1, sizeof(Ring));
     if (ring == NULL) return NULL;
     ring->recording = recording;
     ring->positions = &ring->own;
     if (recording->capacity > 0 && !(recording->file.head && ring_file_add(recording, ring))) {
-        ring->records = malloc(sizeof(Record) * (size_t)recording->capacity); /* a page has room when it is written to */
-        ring->capacity = ring->records ? (uint64_t)recording->capacity : 0;
+        uint64_t capacity = capacity_of_next(recording);
+        ring->records = malloc(sizeof(Record) * capacity); /* a page takes memory when it is written to */
+        ring->capacity = ring->records ? capacity : 0;
     }
     ring->next = recording->rings;
     recording->rings = ring; /* the reader may be walking along them */

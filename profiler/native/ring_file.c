@@ -27,7 +27,11 @@ static void in_forked_child(void) {
 }
 
 static void *map(int descriptor, size_t size, uint64_t offset) {
+#ifdef __linux__
     int error = posix_fallocate(descriptor, (off_t)offset, (off_t)size);
+#else
+    int error = ENOSYS; /* nothing promises room: records are counted, and not kept */
+#endif
     void *place = error ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, (off_t)offset);
     if (error) errno = error;
     return place;

@@ -15,6 +15,9 @@ typedef struct {
 
 extern PyTypeObject RowType;
 
+/* What a row of either kind holds; texts are borrowed from the row. 0: an error is set. */
+int read_row(PyObject *object, Row *row, double *duration_ms);
+
 PyObject *metercast_pack_columns(PyObject *module, PyObject *rows);
 PyObject *metercast_json_events(PyObject *module, PyObject *args);
 

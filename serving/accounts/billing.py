@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from serving.pricing.factors.schedule import Schedule
 from serving.pricing.modifiers.credit import Credit
 from serving.pricing.plan import Plan, prices_events
 from serving.pricing.usage import Period, UsageRecord
-from serving.pricing.versions import SplitInvoice, rate_versions, slices
+from serving.pricing.versions import SplitInvoice, held_from, rate_versions, slices
 from serving.storage.history import History
 
 NANOSECONDS = 1_000_000_000
@@ -115,12 +115,16 @@ class Biller:
         reader: UsageReader,
         credits: Sequence[Credit] = (),
         conditions: Conditions | None = None,
+        until_ns: int | None = None,
     ) -> SplitInvoice:
-        """The bill under given versions; the first one holds from the period's start."""
-        first = replace(versions[0], effective_from_ns=min(versions[0].effective_from_ns, period.start_ns))
-        held = [first, *versions[1:]]
+        """The bill under given versions; the first one holds from the period's start.
+
+        With ``until_ns``, inside the period, only usage before it counts, beside fees and bounds of the whole period.
+        """
+        held = held_from(versions, period.start_ns)
         known = conditions if conditions is not None else self.conditions(held, user, period)
-        usage = read_usage(held, period, reader, self.windows_s, known)
+        used = period if until_ns is None else Period(period.start_ns, until_ns)
+        usage = read_usage(held, used, reader, self.windows_s, known)
         return rate_versions(held, usage, period, known, credits)
 
 

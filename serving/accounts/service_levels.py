@@ -9,6 +9,7 @@ from math import ceil
 
 import polars as pl
 
+from features.retracted import without_retracted
 from serving.pricing.factors.service_level import Breach, ServiceLevel
 from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
@@ -47,14 +48,12 @@ def measure(
     """
     at = pl.col("timestamp").cast(pl.Int64)
     mine = [
-        part.filter((pl.col("user_id") == user) & (at >= period.start_ns) & (at < period.end_ns)).select(
-            *_EXECUTION, "parent_execution_id", at.alias("at_ns"), "execution_time_ms", "meter", "units"
-        )
-        for part in events
+        part.filter((pl.col("user_id") == user) & (at >= period.start_ns) & (at < period.end_ns)) for part in events
     ]
-    frame = pl.concat(mine) if mine else pl.DataFrame()
+    frame = without_retracted(pl.concat(mine)) if mine else pl.DataFrame()
     if frame.is_empty():
         return [Measured(level, 0, Decimal(100), []) for level in levels]
+    frame = frame.select(*_EXECUTION, "parent_execution_id", at.alias("at_ns"), "execution_time_ms", "meter", "units")
     whole = _executions(frame)
     counts = frame.filter(pl.col("meter").is_in([EXECUTIONS, ERRORS]))
     return [_measured(level, whole, counts, period) for level in levels]

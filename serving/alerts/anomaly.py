@@ -29,6 +29,7 @@ class Anomaly:
     ``shares`` maps (what, name) of users, operations or micro-operations beneath to their part of the excess.
     ``usual`` is what each of them was expected to use a run when it first stood out: later the baselines have seen it.
     ``view`` is the detector's view that fired. ``paged_ns`` is when the episode passed the money gate; None before.
+    ``dearest_window`` is the most that one window of it cost.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Anomaly:
     shares: Mapping[tuple[str, str], float] = field(default_factory=dict)
     usual: Mapping[tuple[str, str], float] = field(default_factory=dict)
     paged_ns: int | None = None
+    dearest_window: Decimal = Decimal(0)
 
     @property
     def reason(self) -> str:
@@ -89,7 +91,9 @@ class Anomaly:
 
     @property
     def causes(self) -> list[tuple[str, str, float]]:
-        """(what, name, share of the excess) of what lies beneath, greatest first."""
-        total = sum(self.shares.values())
+        """(what, name, share of the excess) of what lies beneath, greatest first; shares of a kind sum to one."""
+        totals: dict[str, float] = {}
+        for (what, _), amount in self.shares.items():
+            totals[what] = totals.get(what, 0.0) + max(amount, 0.0)
         ranked = sorted(self.shares.items(), key=lambda item: -item[1])
-        return [(what, name, amount / total) for (what, name), amount in ranked if total > 0 and amount > 0]
+        return [(what, name, amount / totals[what]) for (what, name), amount in ranked if amount > 0]

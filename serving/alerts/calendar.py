@@ -56,8 +56,10 @@ class PlannedEvent:
 
     def covers(self, user: str, operation: str, at_ns: int) -> bool:
         """Whether a window that starts then, of this user's operation, is within the event."""
-        if self.user not in (EVERYONE, user) or self.operation not in (WHOLE, operation):
-            return False
+        return self.user in (EVERYONE, user) and self.operation in (WHOLE, operation) and self.is_on(at_ns)
+
+    def is_on(self, at_ns: int) -> bool:
+        """Whether a window that starts then is within the event, or one of its repetitions."""
         if self.repeats == MONTHLY:
             return _is_in_month(self.start_ns, self.end_ns, at_ns)
         every = REPEATS[self.repeats]
@@ -68,7 +70,8 @@ class PlannedEvent:
 def planned(user: str, operation: str, start_ns: int, end_ns: int, repeats: str = "", note: str = "") -> PlannedEvent:
     """A new event; raises ValueError where it ends before it starts or repeats in an unknown way."""
     if end_ns <= start_ns:
-        raise ValueError(f"the event ends at {end_ns} ns, not after its start at {start_ns} ns; give a later end")
+        start, end = (datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat() for at_ns in (start_ns, end_ns))
+        raise ValueError(f"the event ends at {end}, not after its start at {start}; give a later end")
     if repeats not in (*REPEATS, MONTHLY):
         known = ", ".join(repr(one) for one in (*REPEATS, MONTHLY))
         raise ValueError(f"repeats={repeats!r} is unknown; one of {known}")

@@ -147,23 +147,8 @@ class Episodes:
         groups: Mapping[Key, list[Reading]],
         start_ns: int,
     ) -> Anomaly:
-        excess, usual = dict(episode.excess), dict(episode.usual)
-        for reading in readings:
-            if reading.severity >= STAY_AT or reading.kind != "surge":
-                key = (reading.micro, reading.resource)
-                beyond = (reading.value - usual.setdefault(key, reading.expected[1])) * reading.runs
-                if beyond > 0:
-                    excess[key] = excess.get(key, 0.0) + beyond
-        cost, currency = self._cost(episode, excess)
-        episode = replace(
-            episode,
-            last_ns=start_ns + self._window_ns,
-            excess=excess,
-            usual=usual,
-            cost=cost,
-            currency=currency,
-            shares=self._shares(episode, groups),
-        )
+        last_ns, shares = start_ns + self._window_ns, self._shares(episode, groups)
+        episode = replace(self._with_excess(episode, readings), last_ns=last_ns, shares=shares)
         main = self._main(episode, readings)
         if main is not None and (main.micro != episode.micro_operation_type or main.value > episode.observed):
             episode = replace(
@@ -178,6 +163,19 @@ class Episodes:
         if episode.paged_ns is None and self._gate.lets(episode, self._daily_spend(episode.user)):
             episode = replace(episode, paged_ns=episode.last_ns)
         return episode
+
+    def _with_excess(self, episode: Anomaly, readings: Sequence[Reading]) -> Anomaly:
+        """The episode with what these readings add to its excess and to what it costs."""
+        excess, usual = dict(episode.excess), dict(episode.usual)
+        for reading in readings:
+            if reading.severity >= STAY_AT or reading.kind != "surge":
+                key = (reading.micro, reading.resource)
+                beyond = (reading.value - usual.setdefault(key, reading.expected[1])) * reading.runs
+                if beyond > 0:
+                    excess[key] = excess.get(key, 0.0) + beyond
+        cost, currency = self._cost(episode, excess)
+        dearest = max((cost or Decimal(0)) - (episode.cost or Decimal(0)), episode.dearest_window)
+        return replace(episode, excess=excess, usual=usual, cost=cost, currency=currency, dearest_window=dearest)
 
     def _cost(self, episode: Anomaly, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal | None, str]:
         """What an excess costs: of usage at the price, or of spend where that is more; None without prices."""

@@ -19,6 +19,7 @@ from serving.alerts.detector_store import DetectorStore, DetectorWrite, Learnt
 from serving.alerts.episodes import OPEN_AT, STAY_AT, Episodes, Reading
 from serving.alerts.gate import Gate
 from serving.alerts.intensity import Price, Rates
+from serving.alerts.masks import NEVER_JUDGED, Masks
 from serving.alerts.retirement import SILENCE_DAYS, stay
 from serving.alerts.series_bank import Drifted, SeriesBank
 from serving.alerts.store import create, read_open, write
@@ -28,8 +29,6 @@ from serving.alerts.window_values import Values, WindowValues, edges
 
 DAY_S = 86_400.0
 """Spend a window has a rhythm of a day: it is judged once one is known; and so long a series counts as new."""
-
-NEVER_JUDGED = -1.0
 
 FULL_RATE_S = 60
 """Windows shorter than this need more to open an episode."""
@@ -68,8 +67,6 @@ class DetectionHook:
         self._rates = Rates(price) if price else None
         self._episodes = Episodes(window_s, price, gate or Gate(), self._daily_spend)
         self._silence_days = silence_days
-        self._planned: list[calendar.PlannedEvent] = []
-        self._bars: dict[tuple[str, str], float] = {}
         self._waiting = Waiting()
         self._is_loaded = False
 
@@ -83,12 +80,14 @@ class DetectionHook:
         self._bank.grow(len(self._watched))
         if self._rates is not None:
             self._waiting.prices += self._prices.see(self._rates.known, start_ns)
-        self._planned, self._bars = calendar.events(connection), calendar.bars(connection, start_ns)
+        said = calendar.events(connection), calendar.bars(connection, start_ns)
+        self._masks = Masks(self._watched, *said)
         learnt = Learnt()
         for first, end in edges(rows.starts_ns):
             if self._forget_silent(int(rows.starts_ns[first]) / 1e9):
                 self._watched.take_in(rows.series, names)
                 self._bank.grow(len(self._watched))
+                self._masks = Masks(self._watched, *said)
             values = self._values.of(rows.take(slice(first, end)), with_money=self._rates is not None)
             self._window(values, int(rows.starts_ns[first]), learnt)
         self._waiting.detectors = self._store.prepared(self._bank, self._watched.keys, learnt)
@@ -135,10 +134,15 @@ class DetectionHook:
         """Score, learn and follow one window of all series."""
         start_s = start_ns / 1e9
         columns = window.columns
+        planned = self._masks.planned(columns, start_ns)
+        values = np.where(planned, np.nan, window.values)  # what was planned is not learnt
+        levels = self._bank.levels(columns)
         priors = self._bank.begin(columns, self._watched.series.of(of.RELATIVE, columns), start_s)
-        readings, drifted = self._bank.step(columns, window.values, start_s)
-        learnt.add(start_ns, columns, window.values, priors)
-        severity = self._judged(readings, columns, start_ns)
+        readings, drifted = self._bank.step(columns, values, start_s)
+        learnt.add(start_ns, columns, values, priors)
+        severity = self._judged(readings, columns, start_s)
+        if self._masks:
+            severity = self._masks.laid_over(window, levels, severity, planned)
         found = [
             self._reading(window, readings, index, float(severity[index]))
             for index in self._wanted(columns, severity).tolist()
@@ -147,23 +151,15 @@ class DetectionHook:
         found.sort(key=lambda one: (one.user, one.operation, one.micro, one.resource))
         found += self._drifting(window)
         found += self._risen(window, start_ns)
-        found += self._new(window, start_s)
+        found += self._new(window, start_s, planned)
         for anomaly in self._episodes.follow(found, start_ns):
             self._waiting.anomalies[anomaly.id] = anomaly
 
-    def _judged(self, readings: Readings, columns: NDArray[np.intp], start_ns: int) -> NDArray[np.float64]:
-        """Severities after what people said: planned time is quiet, raised bars are higher; young spend waits."""
-        is_young = self._bank.age_s(columns, start_ns / 1e9) < DAY_S
+    def _judged(self, readings: Readings, columns: NDArray[np.intp], start_s: float) -> NDArray[np.float64]:
+        """Severities, but for spend that is too young to have shown its rhythm."""
+        is_young = self._bank.age_s(columns, start_s) < DAY_S
         is_spend = self._watched.series.of(of.IS_SPEND, columns) > 0
-        severity = np.where(is_spend & is_young, NEVER_JUDGED, readings.severity)
-        if not self._planned and not self._bars:
-            return severity
-        for index in np.flatnonzero(severity >= STAY_AT).tolist():
-            user, operation = self._watched.keys[columns[index]][:2]
-            if any(event.covers(user, operation, start_ns) for event in self._planned):
-                severity[index] = 0.0
-            severity[index] /= self._bars.get((user, operation), 1.0)
-        return severity
+        return np.where(is_spend & is_young, NEVER_JUDGED, readings.severity)
 
     def _wanted(self, columns: NDArray[np.intp], severity: NDArray[np.float64]) -> NDArray[np.intp]:
         """Which readings episodes may need: severe ones, and all of open episodes, where something may come of them.
@@ -206,7 +202,7 @@ class DetectionHook:
                     *self._watched.keys[column],
                     value=float(drifted.means[index]),
                     runs=runs[column],
-                    severity=float(drifted.scores[index]),
+                    severity=float(drifted.scores[index]) / self._masks.bar(*self._watched.keys[column][:2]),
                     expected=(low, middle, high),
                     view="mean of a quarter day",
                     kind="drift",
@@ -236,7 +232,7 @@ class DetectionHook:
                 found.append(one)
         return found
 
-    def _new(self, window: Values, start_s: float) -> list[Reading]:
+    def _new(self, window: Values, start_s: float, planned: NDArray[np.bool_]) -> list[Reading]:
         """Spend that has no past yet, by the widest node it is new to; none on the first day of all.
 
         A user who came within the last day; an operation that a known user has begun to use, where others had it
@@ -257,7 +253,7 @@ class DetectionHook:
         found |= (window.columns == a_run) & is_young
         return [
             Reading(key[0], key[1], WHOLE, SPEND, spent, 1.0, OPEN_AT, (0.0, 0.0, 0.0), "first seen", "new")
-            for index in np.flatnonzero(found).tolist()
+            for index in np.flatnonzero(found & ~planned).tolist()
             for key in [self._watched.keys[int(window.columns[index])]]
             for spent in [float(window.values[index] * window.runs[index])]
         ]

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from models.detectors import views
 from models.detectors.multi_view_bank import MultiViewBank, Readings
-from models.detectors.slow_drift import PERIOD_S, QUARTERS
+from models.detectors.slow_drift_bank import PERIOD_S, QUARTERS, SlowDriftBank
 from models.detectors.slow_drift_bank import WIDTH as DRIFT_WIDTH
-from models.detectors.slow_drift_bank import SlowDriftBank
 
 Floats = NDArray[np.float64]
 Columns = NDArray[np.intp]
@@ -128,7 +127,12 @@ class SeriesBank:
 
     def level(self, column: int) -> tuple[float, int]:
         """Long-run mean of a series and how many values it rests on."""
-        return self._bank.level(column), int(self._bank.counts(np.array([column]))[0])
+        columns = np.array([column])
+        return float(self.levels(columns)[0]), int(self._bank.counts(columns)[0])
+
+    def levels(self, columns: Columns) -> Floats:
+        """Long-run mean of each series."""
+        return self._bank.levels(columns)
 
     def rows(self, columns: Columns | slice) -> Floats:
         """States of series, (series, WIDTH), a copy."""

@@ -155,6 +155,7 @@ def _document(anomaly: Anomaly) -> dict[str, object]:
         "usual": [[*key, value] for key, value in anomaly.usual.items()],
         "shares": [[*key, value] for key, value in anomaly.shares.items() if key[0] != "user"],
         "paged_ns": anomaly.paged_ns,
+        "dearest_window": str(anomaly.dearest_window),
     }
 
 
@@ -169,6 +170,7 @@ def parse(text: str, verdict: str) -> Anomaly:
     document = json.loads(text)
     low, middle, high = document.pop("expected")
     cost = document.pop("cost")
+    dearest = document.pop("dearest_window", cost or "0")  # episodes of older versions have none
     shares = {(what, name): value for what, name, value in document.pop("shares", [])}
     usual = {(micro, resource): value for micro, resource, value in document.pop("usual", [])}
     excess = {(micro, resource): value for micro, resource, value in document.pop("excess")}
@@ -181,6 +183,7 @@ def parse(text: str, verdict: str) -> Anomaly:
         shares=shares,
         usual=usual,
         verdict=verdict,
+        dearest_window=Decimal(dearest),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from features.database import Connection, tables
 from models.detectors import slow_drift_bank as drift
 from models.detectors import views
-from models.detectors.slow_drift import QUARTERS
+from models.detectors.slow_drift_bank import QUARTERS
 from serving.alerts.detector_store import TABLES, DetectorStore
 from serving.alerts.series_bank import WIDTH, SeriesBank
 from serving.alerts.watch_list import Key

@@ -76,6 +76,17 @@ class WatchList:
         """The number of a node; None where there is none."""
         return self._nodes.get((user, operation))
 
+    def covered(self, user: str, operation: str) -> list[int]:
+        """The numbers of the nodes of a user's operation, either of which may be all there are."""
+        if user != EVERYONE and operation != WHOLE:
+            node = self._nodes.get((user, operation))
+            return [] if node is None else [node]
+        return [
+            node
+            for (whose, what), node in self._nodes.items()
+            if user in (EVERYONE, whose) and operation in (WHOLE, what)
+        ]
+
     def take_in(self, numbers: NDArray[np.int32], names: pl.DataFrame) -> None:
         """Find the places of an engine's series; row k of ``names`` holds the key (`KEYS`) of series k."""
         self._engine.reserve(len(names))

@@ -29,6 +29,7 @@ from serving.api import (
     prices,
     problems,
     quotes,
+    retractions,
     service_levels,
     spend,
     usage,
@@ -78,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(events.router, dependencies=[needs("events:write")])
     for module in _RESOURCES:
         app.include_router(module.router)
-    for module in (prices, quotes, customers, invoices, service_levels, webhooks):
+    for module in (prices, quotes, customers, invoices, retractions, service_levels, webhooks):
         app.include_router(module.router)
     for router in pages.ROUTERS:
         app.include_router(router, dependencies=[needs("usage:read")] if router is not login_page.router else [])

@@ -18,8 +18,8 @@ from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs, visible_user
 from serving.estimating.estimate_history import errors
 from serving.estimating.estimate_service import Question
-from serving.estimating.estimates import UnknownPlanError
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.futures import UnknownPlanError
 from serving.estimating.plan_comparison import customers, revenue
 
 router = APIRouter(tags=["estimates"], dependencies=[needs("estimates:read")])
@@ -46,7 +46,8 @@ class EstimateRequest(BaseModel):
 def post_estimates(body: EstimateRequest, platform: PlatformDependency, principal: Caller) -> dict[str, Any]:
     """Spend so far and the bill at period end, as a distribution, with the split by operation and micro-operation.
 
-    Two plans or more are compared on the same sample paths.
+    Two plans or more are compared on the same sample paths. Where a plan changes within the period, `versions` says
+    which version prices what is used when.
     """
     visible_user(principal, platform, body.user)
     start_ns, end_ns = month_ns(time.time_ns())
@@ -102,15 +103,18 @@ class CompareRequest(BaseModel):
 
 @router.post("/v1/estimates/compare")
 def post_comparison(body: CompareRequest, platform: PlatformDependency, principal: Caller) -> dict[str, Any]:
-    """Which plan would have been cheaper, for whom and by how much; revenue, the spread of changes, and the guard."""
+    """Which plan would have been cheaper, for whom and by how much; revenue, the spread of changes, and the guard.
+
+    Each part of the period is priced by the version of the plan that held in it, as on invoices.
+    """
     user = visible_user(principal, platform, body.user)
     before, after = plan_of(platform, body.before), plan_of(platform, body.after)
     period = period_of(body.start, body.end)
     users = [user] if user is not None else platform.history.users()
     comparison = platform.commerce.comparison
     with estimate_problems():
-        changes = comparison.changes(before, after, users, period)
-        even = comparison.break_even(before, after, user, period) if user is not None else None
+        changes = comparison.changes(before.id, after.id, users, period)
+        even = comparison.break_even(before.id, after.id, user, period) if user is not None else None
     return {
         "before": {"id": before.id, "version": before.version},
         "after": {"id": after.id, "version": after.version},

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from features.contracts import Batch, LogUnavailableError, Outcome, Receipt
 from features.schema import Rejection
+from features.windows import RETRACTION
 from serving.access.principal import Principal
 from serving.api.dependencies import platform_of
 from serving.api.problems import ProblemError
@@ -60,6 +61,8 @@ def taken(
     """A body as the batch to keep and the rows rejected; raises BodyError, and a 403 problem for others' events."""
     media_type = content_type.partition(";")[0].strip().lower()
     batch, rejected = parse(unpack(body, encoding, LIMITS), media_type, LIMITS, time.time())
+    if batch.producer.startswith(RETRACTION):
+        raise BodyError(400, f"producer {batch.producer!r:.80}: {RETRACTION!r} begins no sender's name")
     batch = platform.privacy.applied(batch)
     _check_tenant(batch, principal)
     return batch, rejected
@@ -83,6 +86,8 @@ def answer(batch: Batch, rejected: list[Rejection], receipt: Receipt) -> bytes:
             "a new batch needs a new sequence",
         )
     duplicate = batch.rows.num_rows if receipt.outcome is Outcome.DUPLICATE else receipt.duplicate_rows
+    if not rejected:
+        return b'{"accepted":%d,"duplicate":%d,"rejected":[]}' % (batch.rows.num_rows - duplicate, duplicate)
     counts = {
         "accepted": batch.rows.num_rows - duplicate,
         "duplicate": duplicate,

@@ -39,6 +39,12 @@ def get_metrics(request: Request, platform: PlatformDependency, principal: Calle
         ("metercast_events_accepted_total", "counter", "Events made durable", platform.committer.accepted_events),
         ("metercast_events_duplicate_total", "counter", "Events received again", platform.committer.duplicate_events),
         ("metercast_events_late_total", "counter", "Windows revised by late events", status["late_events"]),
+        (
+            "metercast_engine_leads",
+            "gauge",
+            "Whether the engine of this server is the one that runs",
+            int(platform.worker.leads),
+        ),
         ("metercast_engine_lag_batches", "gauge", "Batches in the log not yet taken in", status["lag"]),
         ("metercast_engine_events_per_second", "gauge", "Events taken in a second", status["events_per_s"]),
         (

@@ -110,7 +110,7 @@ def log_request(request_id: str, method: str, path: str, status: int, spent_s: f
 
 def request_id(given: str) -> str:
     """The sender's own id of a request where it is plain, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
+    return given if given and _REQUEST_ID.fullmatch(given) else f"{_PROCESS}{next(_numbers):08x}"
 
 
 class _Exchange:

@@ -74,6 +74,9 @@ def _show(user: str, document: dict[str, Any]) -> None:
         amounts = [one["quantiles"][level] for level in ("0.1", "0.5", "0.9")]
         table.add_row(one["plan"]["id"], f"{one['spend_so_far']} {one['currency']}", *amounts)
     Console().print(table)
+    for one in document["estimates"]:
+        for version in one["versions"][1:]:
+            print(f"{version['id']}: version {version['version']} prices what is used from {version['from']} on")
     if "comparison" in document:
         comparison = document["comparison"]
         print(f"{comparison['cheapest']} is cheaper with probability {comparison['probability']:.2f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -34,6 +35,7 @@ def main(argv: list[str]) -> int:
         print(f"metercast serve: {error}", file=sys.stderr)
         return 2
     configure(settings.log_level)
+    gc.disable()  # until all is set up: there is nothing yet to collect
     from serving.api.app import create_app
     from serving.server import run
 

@@ -12,6 +12,7 @@ from serving.api.billed import plan_of
 from serving.dashboard.rendering import View, ViewDependency, render
 from serving.dashboard.what_if import WhatIf, break_even, scaled_bills
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.futures import versioned_plan
 from serving.estimating.plan_comparison import revenue
 from serving.pricing.plan import Plan
 
@@ -39,8 +40,9 @@ def plans_page(
     values["customers"] = _all_customers(view, plans)
     try:
         what_if = WhatIf(view)
-        values |= scaled_bills(what_if, plans, factor)
-        values["break_even"] = break_even(what_if, plans)
+        versioned = [versioned_plan(view.platform, plan.id, view.user, view.period) for plan in plans]
+        values |= scaled_bills(what_if, versioned, factor)
+        values["break_even"] = break_even(what_if, versioned)
     except (TooLittleHistoryError, ValueError) as error:
         values["refusal"] = str(error)
     return render(view, "plans.html", values)
@@ -52,5 +54,6 @@ def _all_customers(view: View, plans: list[Plan]) -> dict[str, Any] | None:
     same = len(plans) > 1 and plans[0].currency == plans[1].currency
     if not view.principal.vendor or not same or not 1 < len(users) <= MOST_CUSTOMERS:
         return None
-    before, after = (view.platform.plans[plan.id] for plan in plans[:2])
-    return revenue(view.platform.commerce.comparison.changes(before, after, users, view.period), before.currency)
+    before, after = plans[:2]
+    changes = view.platform.commerce.comparison.changes(before.id, after.id, users, view.period)
+    return revenue(changes, before.currency)

@@ -13,10 +13,13 @@ from serving.accounts.billing import longest_window
 from serving.api.dependencies import iso, time_ns
 from serving.dashboard.fan_chart import Fan, OtherPlan, fan_chart
 from serving.dashboard.period_names import period_before, period_name
+from serving.dashboard.price_changes import price_changes
 from serving.dashboard.rendering import View, ViewDependency, bill_so_far, render
 from serving.estimating.estimate_service import Question
 from serving.estimating.forecasting import TooLittleHistoryError
+from serving.estimating.futures import versioned_plan
 from serving.pricing.usage import Period
+from serving.pricing.versioned_plan import VersionedPlan
 
 router = APIRouter(include_in_schema=False)
 POINTS = 40
@@ -30,7 +33,8 @@ def spend_page(view: ViewDependency) -> Response:
     """Spend to date and the bill to come of one user under one plan."""
     if view.user is None:
         return render(view, "empty.html", {"users": view.users})
-    past = _past(view)
+    plan = versioned_plan(view.platform, view.plan.id, view.user, view.period)
+    past = _past(view, plan)
     budget = view.platform.budgets.find(view.user)
     values: dict[str, Any] = {
         "spend_so_far": str(bill_so_far(view).total),
@@ -41,6 +45,7 @@ def spend_page(view: ViewDependency) -> Response:
         ],
         "budget": str(budget.amount) if budget else None,
         "before": _before(view),
+        "price_changes": price_changes(plan),
         "estimate": None,
         "fan": [],
         "other_plans": [],
@@ -102,12 +107,10 @@ def _other_plans(view: View) -> list[dict[str, str]]:
     return rows
 
 
-def _past(view: View) -> spend.Growth:
+def _past(view: View, plan: VersionedPlan) -> spend.Growth:
     platform, user = view.platform, str(view.user)
     now_ns = platform.worker.closed_until_ns(platform.settings.windows_s[0]) or time.time_ns()
-    biller = platform.commerce.biller
-    versions = biller.versions(view.plan.id, user, view.period)
-    return spend.growth(biller, platform.history, versions, user, view.period, now_ns, POINTS)
+    return spend.growth(platform.commerce.biller, platform.history, plan, user, now_ns, POINTS)
 
 
 def _fan(view: View, values: dict[str, Any]) -> Fan:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.dashboard.price_changes import price_changes
 from serving.dashboard.rendering import View
 from serving.estimating.estimate_service import Question
-from serving.estimating.estimates import compare
+from serving.estimating.estimates import compare, in_force
 from serving.estimating.futures import Futures
-from serving.pricing.paths import PathCosts, rate_paths
+from serving.pricing.paths import Means, PathCosts
 from serving.pricing.plan import Plan
+from serving.pricing.versioned_plan import VersionedPlan
 
 PATHS = 300
 LARGEST_FACTOR = 20.0
@@ -28,27 +30,33 @@ class WhatIf:
     def __init__(self, view: View) -> None:
         """Raises TooLittleHistoryError where there is too little usage to look ahead."""
         question = Question(str(view.user), (view.plan.id,), view.period.start_ns, view.period.end_ns, PATHS)
-        self._user = str(view.user)
         self._futures: Futures = view.platform.estimates.futures(question)
 
-    def costs(self, plan: Plan, factor: float) -> PathCosts:
+    def costs(self, plan: VersionedPlan, factor: float) -> PathCosts:
         """Bills of all paths with the usage to come times ``factor``."""
-        end = self._futures.end
-        means = {name: _first(mean, PATHS) for name, mean in end.factors.get(plan.id, {}).items()}
-        usage = np.rint(self._scaled(end.usage[:PATHS], factor))
-        return rate_paths(plan.of_customer(self._user), self._futures.columns, usage, means)
+        usage = [np.rint(used[:PATHS]) for used in self._scaled(plan, factor)]
+        return plan.rate_paths(self._futures.columns, usage, self._means(plan, PATHS))
 
-    def middle_cost(self, plan: Plan, factor: float) -> Decimal:
+    def middle_cost(self, plan: VersionedPlan, factor: float) -> Decimal:
         """The bill of the mean path with the usage to come times ``factor``."""
-        end = self._futures.end
-        means = {name: _first(mean, None) for name, mean in end.factors.get(plan.id, {}).items()}
-        usage = np.rint(self._scaled(end.usage.mean(axis=0)[None, :], factor))
-        return rate_paths(plan.of_customer(self._user), self._futures.columns, usage, means).totals[0]
+        usage = [np.rint(used.mean(axis=0)[None, :]) for used in self._scaled(plan, factor)]
+        return plan.rate_paths(self._futures.columns, usage, self._means(plan, None)).totals[0]
 
-    def _scaled(self, ends: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-        so_far = self._futures.now.usage
-        scaled: NDArray[np.float64] = np.maximum(so_far + factor * (ends - so_far), 0.0)
-        return scaled
+    def in_force(self, plan: VersionedPlan) -> Plan:
+        """The version that prices what is used now."""
+        return in_force(plan, self._futures)
+
+    def _scaled(self, plan: VersionedPlan, factor: float) -> list[NDArray[np.float64]]:
+        """Usage in each slice, of which what is to come is times ``factor``."""
+        ends, so_far = self._futures.end.by_version(plan), self._futures.now.by_version(plan)
+        return [np.maximum(now + factor * (end - now), 0.0) for end, now in zip(ends, so_far, strict=True)]
+
+    def _means(self, plan: VersionedPlan, count: int | None) -> list[Means | None]:
+        factors = self._futures.end.factors
+        return [
+            {name: _first(mean, count) for name, mean in factors.get((plan.id, version.version), {}).items()}
+            for version in plan.plans
+        ]
 
 
 def _first(mean: Decimal | NDArray[np.float64], count: int | None) -> Decimal | NDArray[np.float64]:
@@ -58,7 +66,7 @@ def _first(mean: Decimal | NDArray[np.float64], count: int | None) -> Decimal | 
     return mean[:count] if count is not None else mean.mean(axis=0)[None, :]
 
 
-def scaled_bills(what_if: WhatIf, plans: Sequence[Plan], factor: float) -> dict[str, Any]:
+def scaled_bills(what_if: WhatIf, plans: Sequence[VersionedPlan], factor: float) -> dict[str, Any]:
     """Expected bill and quantiles under each plan, and which is cheaper how often."""
     costs = [what_if.costs(plan, factor) for plan in plans]
     bills = []
@@ -69,7 +77,8 @@ def scaled_bills(what_if: WhatIf, plans: Sequence[Plan], factor: float) -> dict[
         bills.append(
             {
                 "plan": plan.id,
-                "description": plan.description,
+                "description": what_if.in_force(plan).description,
+                "changes": price_changes(plan),
                 "currency": plan.currency,
                 "expected": str(expected.quantize(Decimal("0.01"))),
                 "quantiles": quantiles,
@@ -79,7 +88,7 @@ def scaled_bills(what_if: WhatIf, plans: Sequence[Plan], factor: float) -> dict[
     return {"bills": bills, "comparison": comparison}
 
 
-def break_even(what_if: WhatIf, plans: Sequence[Plan]) -> dict[str, Any] | None:
+def break_even(what_if: WhatIf, plans: Sequence[VersionedPlan]) -> dict[str, Any] | None:
     """The smallest factor on the usage to come at which the first two plans swap places, or None up to 20 times."""
     if len(plans) < 2 or plans[0].currency != plans[1].currency:
         return None

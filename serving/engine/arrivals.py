@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.contracts import LoggedBatch
 from features.schema import ARROW_SCHEMA
 from features.window_rows import AMOUNTS, COUNTS, WindowRows, sum_events
-from features.windows import KEYS
+from features.windows import KEYS, RETRACTION
 
 NANOSECONDS = 1_000_000_000
 _COLUMNS = ["timestamp", *KEYS, *COUNTS[1:], *AMOUNTS]
@@ -27,6 +27,8 @@ class Arrivals:
     series: NDArray[np.int32]
     counts: tuple[NDArray[np.int64], ...]
     amounts: tuple[NDArray[np.float64], ...]
+    signs: NDArray[np.int64] | None = None
+    """-1 for one that takes another back, 1 for all others; None where there are only those."""
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -35,13 +37,14 @@ class Arrivals:
         """The events of a mask."""
         counts = tuple(values[which] for values in self.counts)
         amounts = tuple(values[which] for values in self.amounts)
-        return Arrivals(self.stamps_ns[which], self.series[which], counts, amounts)
+        signs = None if self.signs is None else self.signs[which]
+        return Arrivals(self.stamps_ns[which], self.series[which], counts, amounts, signs)
 
     def sums(self, window_s: int) -> WindowRows:
         """Their windows of one length."""
         window_ns = window_s * NANOSECONDS
         starts_ns = self.stamps_ns - self.stamps_ns % window_ns
-        return sum_events(starts_ns, window_ns, self.series, self.counts, self.amounts)
+        return sum_events(starts_ns, window_ns, self.series, self.counts, self.amounts, self.signs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,19 @@ def table(batches: Sequence[LoggedBatch]) -> pa.Table:
     return pa.Table.from_batches(rows, ARROW_SCHEMA).select(_COLUMNS)
 
 
-def arrivals(events: pa.Table, series: NDArray[np.int32]) -> Arrivals:
-    """The events of `table` with their series."""
+def signs(batches: Sequence[LoggedBatch]) -> NDArray[np.int64] | None:
+    """The sign of each event of `table`, None where no batch takes events back."""
+    each = [-1 if logged.batch.producer.startswith(RETRACTION) else 1 for logged in batches]
+    if min(each, default=1) > 0:
+        return None
+    return np.repeat(np.array(each, np.int64), [logged.batch.rows.num_rows for logged in batches])
+
+
+def arrivals(events: pa.Table, series: NDArray[np.int32], signs: NDArray[np.int64] | None = None) -> Arrivals:
+    """The events of `table` with their series and `signs`."""
     counts = tuple(_array(events[name]) for name in COUNTS[1:])
     amounts = tuple(_array(events[name]) for name in AMOUNTS)
-    return Arrivals(_array(events["timestamp"].cast(pa.int64())), series, counts, amounts)
+    return Arrivals(_array(events["timestamp"].cast(pa.int64())), series, counts, amounts, signs)
 
 
 def watermarks(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.contracts import LoggedBatch
 from features.window_rows import WindowRows, joined, merged
-from serving.engine.arrivals import NANOSECONDS, Arrivals, Watermarks, arrivals, table, watermarks
+from serving.engine.arrivals import NANOSECONDS, Arrivals, Watermarks, arrivals, signs, table, watermarks
 from serving.engine.baselines import Baselines, main_amounts
 from serving.engine.state import EngineState
 from serving.engine.store import Checkpoint, WindowWrite
@@ -63,7 +63,7 @@ def step(
     """
     events = table(batches)
     series, index, new = state.series.number(events)
-    arrived = arrivals(events, series)
+    arrived = arrivals(events, series, signs(batches))
     marks = watermarks(state.watermark_ns, batches, arrived.stamps_ns, rules.lateness_ns)
     watermark = max(marks.after_ns, clock_ns - 2 * rules.lateness_ns) if marks.after_ns else 0
     sums = _sums(arrived, marks, rules)
@@ -80,7 +80,7 @@ def step(
         offset=batches[-1].offset if batches else state.offset,
         watermark_ns=watermark,
         closed_until_ns=until,
-        late_events=state.late_events + int(revised[rules.windows_s[0]].counts[0].sum()),
+        late_events=state.late_events + int(np.abs(revised[rules.windows_s[0]].counts[0]).sum()),
         series=index,
         open_windows=opened,
         baselines=baselines,
@@ -123,7 +123,7 @@ def _closed(
         return kept, WindowRows.empty(), WindowWrite(window_s, parts[-1], False, {})
     total = _total(parts, window_s)
     edge = int(np.searchsorted(total.starts_ns, until_ns))
-    closed, rest = total.take(slice(edge)), total.take(slice(edge, None))
+    closed, rest = total.take(slice(edge)).used(), total.take(slice(edge, None))
     return ((rest,) if len(rest) else ()), closed, WindowWrite(window_s, rest, True, {})
 
 

@@ -75,6 +75,11 @@ class EngineWorker:
         """The state as it was last committed; it never changes, a later one takes its place."""
         return self._state
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker is the one that runs; of several servers on one database the others wait."""
+        return self._leads
+
     def start(self) -> None:
         """Take over the database, or wait for one's turn where several share it, and begin."""
         self._try_to_lead()

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.markov import Markov
 from models.panel import Panel
 from serving.accounts.commerce import Commerce
-from serving.estimating.forecasting import FALLBACK, MINIMUM_WINDOWS
+from serving.estimating.forecasting import MINIMUM_WINDOWS
 from serving.pricing.factors.demand import Demand
 
 NANOSECONDS = 1_000_000_000
@@ -34,7 +34,7 @@ def demand_paths(commerce: Commerce, plan_id: str, demand: Demand, until_ns: int
     else:
         season = max(1, min(86_400 // step_s, len(past) // 2))
         panel = Panel(("load",), ("system",), (demand.signal,), past[None, :], 0, step_s * NANOSECONDS, season)
-        model = FORECASTERS[FALLBACK]().fit(panel, steps)
+        model = Markov().fit(panel, steps)
         loads = np.maximum(model.paths(panel, steps, PATHS, SEED)[:, 0, :], 0.0)
     state = commerce.prices.state(plan_id, demand)
     repeats = max(1, step_s // demand.interval_s)

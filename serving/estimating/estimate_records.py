@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from serving.estimating.estimates import moment, price_versions, quantiles
+from serving.estimating.estimates import in_force, moment, price_versions, quantiles, versions_of
 from serving.estimating.futures import Checkpoint, Futures, Request, Sources
 from serving.pricing.line import Part
 from serving.pricing.money import rounded
 from serving.pricing.paths import UsageColumn
-from serving.pricing.plan import Plan
+from serving.pricing.versioned_plan import VersionedPlan
 
 HORIZONS = ("hour", "day", "period")
 _FIELDS = ("cpuCycles", "memoryBytes", "networkBytes", "diskBytes", "executionTimeMs")
 
 
 def projected(
-    sources: Sources, request: Request, plan: Plan, futures: Futures, unpriced: Futures, horizon: str
+    sources: Sources, request: Request, plan: VersionedPlan, futures: Futures, unpriced: Futures, horizon: str
 ) -> list[dict[str, Any]]:
     """`ProjectedBillingEstimate`: what is to be paid for the next hour or day, or at the period's end in all.
 
@@ -51,9 +51,10 @@ def projected(
 
 
 def _about(
-    sources: Sources, request: Request, plan: Plan, futures: Futures, horizon: str, until_ns: int
+    sources: Sources, request: Request, plan: VersionedPlan, futures: Futures, horizon: str, until_ns: int
 ) -> dict[str, Any]:
     start_ns = request.start_ns if horizon == "period" else futures.now.at_ns
+    version = in_force(plan, futures)
     backtest = futures.model.metadata.get("backtest")
     return {
         "userID": request.user,
@@ -61,8 +62,9 @@ def _about(
         "currency": plan.currency,
         "horizon": horizon,
         "period": {"start": moment(start_ns), "end": moment(until_ns)},
-        "plan": {"id": plan.id, "version": plan.version},
-        "priceVersions": price_versions(sources, plan),
+        "plan": {"id": plan.id, "version": version.version},
+        "planVersions": versions_of(plan),
+        "priceVersions": price_versions(sources, version),
         "model": {name: futures.model.metadata.get(name) for name in ("name", "version")},
         "dataUntil": moment(futures.data_until_ns),
         "backtestCoverage": backtest.get("coverage") if isinstance(backtest, Mapping) else None,

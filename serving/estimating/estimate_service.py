@@ -11,14 +11,15 @@ from typing import Any
 from serving.engine.worker import EngineWorker
 from serving.estimating.estimate_history import errors
 from serving.estimating.estimate_records import projected
-from serving.estimating.estimates import estimate, fan, plan_named
+from serving.estimating.estimates import estimate, fan
 from serving.estimating.forecasting import TooLittleHistoryError
-from serving.estimating.futures import Futures, Request, Sources
+from serving.estimating.futures import Futures, Request, Sources, check_known, versioned_plan
 from serving.estimating.open_usage import OpenUsage, open_usage, passed_shares
 from serving.estimating.priced_usage import PricedUsage, UnpricedUsage
 from serving.estimating.sampled_usage import SampledUsage, sampled_usage
 from serving.kept import Kept
 from serving.pricing.paths import UsageColumn
+from serving.pricing.plan import Plan
 from serving.pricing.usage import Period
 from serving.settings import Settings
 
@@ -46,7 +47,7 @@ class _Moment:
 
     request: Request
     model: Hashable
-    plans: tuple[tuple[str, int], ...]
+    plans: tuple[tuple[str, int, bool], ...]
     opened: OpenUsage
 
 
@@ -76,7 +77,7 @@ class EstimateService:
     def recent(self, question: Question, tolerance_s: float) -> tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]:
         """Answer and fan that are at most ``tolerance_s`` old: enough for a page, where windows close every second."""
         now = self._moment(question)
-        key = (question, now.model, *self._versions(question), int(time.monotonic() // tolerance_s))
+        key = (question, now.model, now.plans, int(time.monotonic() // tolerance_s))
         return self._recent.get(key, lambda: self._with_fan(question, now))
 
     @property
@@ -90,7 +91,7 @@ class EstimateService:
         return self._answers.misses
 
     def _answer(self, question: Question, now: _Moment) -> dict[str, Any]:
-        return self._answers.get((question, now, *self._versions(question)), lambda: self._made(question, now))
+        return self._answers.get((question, now), lambda: self._made(question, now))
 
     def _made(self, question: Question, now: _Moment) -> dict[str, Any]:
         """A new answer: kept for the day its bill comes, and with the errors of those before it."""
@@ -109,13 +110,13 @@ class EstimateService:
     def records(self, question: Question, horizon: str) -> list[dict[str, Any]]:
         """`ProjectedBillingEstimate` under the first plan, as `serving.estimating.estimate_records.projected`."""
         now = self._moment(question)
-        plan = plan_named(self._sources.plans, question.plans[0]).of_customer(question.user)
+        plan = versioned_plan(self._sources, question.plans[0], question.user, now.request.period)
         return projected(self._sources, now.request, plan, self._futures(now), self._unpriced(now), horizon)
 
     def _unpriced(self, now: _Moment) -> Futures:
         """Futures of what no plan prices, on few paths: only its mean is told."""
         request = replace(now.request, budget=None, paths=UNPRICED_PATHS)
-        wanted = UnpricedUsage(self._priced(request.user))
+        wanted = UnpricedUsage(self._priced(request))
         used = open_usage(self._sources.history, request.user, request.window_s, request.now_ns, wanted)
         return sampled_usage(self._sources, request, unpriced=True).futures(replace(now.opened, used=used))
 
@@ -143,14 +144,12 @@ class EstimateService:
 
     def _with_fan(self, question: Question, now: _Moment) -> tuple[dict[str, Any], list[tuple[int, dict[str, str]]]]:
         """Both from the same sample futures, though windows close while they are made: the fan must meet the bill."""
-        plan = plan_named(self._sources.plans, question.plans[0])
+        plan = versioned_plan(self._sources, question.plans[0], question.user, now.request.period)
         return self._answer(question, now), fan(plan, self._futures(now))
 
-    def _versions(self, question: Question) -> list[int]:
-        return [plan_named(self._sources.plans, plan_id).version for plan_id in question.plans]
-
     def _moment(self, question: Question) -> _Moment:
-        """The question at this moment: the model in force, all plans there are, and usage of windows still open."""
+        """The question at this moment: the model in force, all versions of the period, usage of windows still open."""
+        check_known(self._sources, question.plans)
         champion, state = self._sources.champion.current(), self._worker.state
         window_s = self.window_s(question.end_ns)
         if champion is not None and champion[1].get("window_s"):
@@ -162,16 +161,24 @@ class EstimateService:
             question.user, question.start_ns, question.end_ns, now_ns, window_s, question.paths, question.budget
         )
         model = None if champion is None else (id(champion[0]), str(champion[1].get("version")))
-        plans = tuple((plan.id, plan.version) for plan in self._sources.plans.values())
+        period, seen_ns = request.period, max(now_ns, state.watermark_ns)
+        plans = tuple(
+            (plan.id, plan.version, plan.effective_from_ns <= seen_ns) for plan in self._plans(question.user, period)
+        )
         used = self._used.get(
             (question.user, window_s, now_ns, plans, state.offset),
-            lambda: open_usage(self._sources.history, question.user, window_s, now_ns, self._priced(question.user)),
+            lambda: open_usage(self._sources.history, question.user, window_s, now_ns, self._priced(request)),
         )
         passed = passed_shares(window_s, now_ns, state.watermark_ns)
         return _Moment(request, model, plans, OpenUsage(used, passed, state.watermark_ns))
 
-    def _priced(self, user: str) -> PricedUsage:
-        return PricedUsage(plan.of_customer(user) for plan in self._sources.plans.values())
+    def _priced(self, request: Request) -> PricedUsage:
+        return PricedUsage(self._plans(request.user, request.period))
+
+    def _plans(self, user: str, period: Period) -> list[Plan]:
+        """The versions of all plans that price the period."""
+        sources = self._sources
+        return [plan for plan_id in sources.plans for plan in sources.versions(plan_id, user, period)]
 
     def _futures(self, now: _Moment) -> Futures:
         request = replace(now.request, budget=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,21 +13,13 @@ from models.contracts import LEVELS
 from serving.accounts.billing import HistoryReader
 from serving.demand.demand_publisher import demand_rules
 from serving.estimating.forecasting import NANOSECONDS
-from serving.estimating.futures import Checkpoint, Futures, Request, Sources
+from serving.estimating.futures import Checkpoint, Futures, Request, Sources, versioned_plan
 from serving.estimating.passing import along, next_tiers, passing
 from serving.estimating.sampled_usage import usage_futures
-from serving.plans.plan_catalogue import PlanCatalogue
 from serving.pricing.money import rounded
 from serving.pricing.paths import PathCosts
 from serving.pricing.plan import Plan
-from serving.pricing.usage import Period
-
-
-class UnknownPlanError(KeyError):
-    """No plan of that id; the message lists those there are."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+from serving.pricing.versioned_plan import VersionedPlan
 
 
 def estimate(
@@ -35,11 +27,12 @@ def estimate(
 ) -> dict[str, Any]:
     """The bill at period end under each plan, from the same sample paths, as one document.
 
+    Where a plan changes within the period, what is used in each part is priced by the version that holds in it.
     ``futures`` are those of `usage_futures` for the same request, where the caller has them already.
 
     Raises UnknownPlanError, and TooLittleHistoryError when there is too little usage to look that far ahead.
     """
-    plans = [plan_named(sources.plans, plan_id).of_customer(request.user) for plan_id in plan_ids]
+    plans = [versioned_plan(sources, plan_id, request.user, request.period) for plan_id in plan_ids]
     futures = futures if futures is not None else usage_futures(sources, request)
     costs = [futures.end.costs(plan, futures.columns) for plan in plans]
     document = {
@@ -56,12 +49,12 @@ def estimate(
     return document
 
 
-def fan(plan: Plan, futures: Futures) -> list[tuple[int, dict[str, str]]]:
+def fan(plan: VersionedPlan, futures: Futures) -> list[tuple[int, dict[str, str]]]:
     """Quantiles of the bill at moments on the way to the period's end: (Unix nanoseconds, amounts by level)."""
     return [(point.at_ns, quantiles(point.costs(plan, futures.columns).totals)) for point in futures.way]
 
 
-def compare(plans: Sequence[Plan], costs: Sequence[PathCosts]) -> dict[str, Any]:
+def compare(plans: Sequence[VersionedPlan], costs: Sequence[PathCosts]) -> dict[str, Any]:
     """Which plan is cheapest, how often over the paths, and what it saves in expectation against the others."""
     if len({plan.currency for plan in plans}) > 1:
         return {"note": "plans of different currencies are not compared"}
@@ -81,11 +74,12 @@ def compare(plans: Sequence[Plan], costs: Sequence[PathCosts]) -> dict[str, Any]
     }
 
 
-def _one(sources: Sources, plan: Plan, futures: Futures, cost: PathCosts, request: Request) -> dict[str, Any]:
+def _one(sources: Sources, plan: VersionedPlan, futures: Futures, cost: PathCosts, request: Request) -> dict[str, Any]:
     now = futures.now.costs(plan, futures.columns)
     document: dict[str, Any] = {
-        "plan": {"id": plan.id, "version": plan.version},
-        "price_versions": price_versions(sources, plan),
+        "plan": {"id": plan.id, "version": in_force(plan, futures).version},
+        "versions": versions_of(plan),
+        "price_versions": price_versions(sources, in_force(plan, futures)),
         "currency": plan.currency,
         "spend_so_far": str(rounded(_spent(sources, plan, futures, request), plan.currency)),
         "expected": str(rounded(_mean(cost.totals), plan.currency)),
@@ -113,7 +107,7 @@ def _ahead(totals: Sequence[Decimal], now: Decimal, at_ns: int, currency: str) -
     return {"until": moment(at_ns), "expected": str(rounded(_mean(added), currency)), "quantiles": quantiles(added)}
 
 
-def _date_passed(plan: Plan, futures: Futures, cost: PathCosts, budget: float) -> dict[str, Any] | None:
+def _date_passed(plan: VersionedPlan, futures: Futures, cost: PathCosts, budget: float) -> dict[str, Any] | None:
     ends = id(futures.end)
 
     def value(point: Checkpoint) -> list[float]:
@@ -128,22 +122,36 @@ def price_versions(sources: Sources, plan: Plan) -> dict[str, str]:
     return {name: found[0].version for name, found in known.items() if found}
 
 
-def _spent(sources: Sources, plan: Plan, futures: Futures, request: Request) -> Decimal:
+def in_force(plan: VersionedPlan, futures: Futures) -> Plan:
+    """The version that prices what is used now: that of the moment up to which usage is known."""
+    return plan.slices[plan.place(futures.data_until_ns)].plan
+
+
+def versions_of(plan: VersionedPlan) -> list[dict[str, Any]]:
+    """Which version prices what is used when, over the whole period."""
+    return [
+        {
+            "id": one.plan.id,
+            "version": one.plan.version,
+            "from": moment(one.part.start_ns),
+            "until": moment(one.part.end_ns),
+        }
+        for one in plan.slices
+    ]
+
+
+def _spent(sources: Sources, plan: VersionedPlan, futures: Futures, request: Request) -> Decimal:
     """Spend so far: exact, from the bill itself where prices follow time, as paths round their mean factors.
 
-    So it is where the plan changed within the period: each part of it is billed under the version that held.
+    So it is where the plan changes within the period: each part of it is billed under the version that holds.
     """
     until_ns = min(futures.spent_until_ns, request.end_ns)
-    if until_ns <= request.start_ns:
-        return futures.now.costs(plan, futures.columns).totals[0]
-    period = Period(request.start_ns, until_ns)
-    # Plans from files alone, without a platform that published them, have one version each.
-    is_published = isinstance(sources.plans, PlanCatalogue)
-    versions = sources.commerce.biller.versions(plan.id, request.user, period) if is_published else [plan]
-    if len(versions) == 1 and not any(charge.factors for charge in plan.charges):
+    plain = len(plan.slices) == 1 and not any(charge.factors for charge in plan.slices[0].plan.charges)
+    if plain or until_ns <= request.start_ns:
         return futures.now.costs(plan, futures.columns).totals[0]
     reader = HistoryReader(sources.history, request.user)
-    return sources.commerce.biller.under(versions, request.user, period, reader).total
+    biller = sources.commerce.biller
+    return biller.under(plan.plans, request.user, request.period, reader, until_ns=until_ns).total
 
 
 def _operations(now: PathCosts, cost: PathCosts) -> list[dict[str, Any]]:
@@ -183,13 +191,6 @@ def _mean(values: Sequence[Decimal]) -> Decimal:
 
 def _fine(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.000001"))
-
-
-def plan_named(plans: Mapping[str, Plan], plan_id: str) -> Plan:
-    """The plan of an id; raises UnknownPlanError that lists those there are."""
-    if plan_id not in plans:
-        raise UnknownPlanError(f"no plan {plan_id!r}; there are {', '.join(sorted(plans)) or 'none'}")
-    return plans[plan_id]
 
 
 def moment(time_ns: int) -> str:

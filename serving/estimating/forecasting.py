@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.series import all_series
 from models.contracts import LEVELS, Forecaster
-from models.forecasters.registry import FORECASTERS
+from models.forecasters.markov import Markov
 from models.panel import Panel
 from serving.champion import ChampionWatch
 from serving.storage.history import History
@@ -21,7 +21,6 @@ NANOSECONDS = 1_000_000_000
 MINIMUM_WINDOWS = 12
 LONGEST_REACH = 30
 CONTEXT_WINDOWS = 1_024
-FALLBACK = "markov"
 
 
 class TooLittleHistoryError(ValueError):
@@ -62,7 +61,7 @@ def model_in_force(watch: ChampionWatch) -> Model:
     found = watch.current()
     if found is not None:
         return Model(*found)
-    return Model(FORECASTERS[FALLBACK](), {"name": FALLBACK, "version": None, "backtest": None})
+    return Model(Markov(), {"name": Markov.name, "version": None, "backtest": None})
 
 
 def usage_panel(
@@ -73,7 +72,7 @@ def usage_panel(
     season: int | None = None,
     wanted: Callable[[str], bool] | None = None,
 ) -> Panel:
-    """Every series that was used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, as one panel.
+    """Every series used in the last `CONTEXT_WINDOWS` windows before ``until_ns``, from the beginning of a season on.
 
     ``season`` is the model's, in windows; by default that of windows of this length. ``wanted`` says of which
     resources and meters; with it the panel may have no series at all.
@@ -82,7 +81,10 @@ def usage_panel(
     """
     window_ns = window_s * NANOSECONDS
     end_ns = until_ns - until_ns % window_ns
-    frame = history.windows(window_s, end_ns - CONTEXT_WINDOWS * window_ns, end_ns, user=user)
+    season = season or _season(window_s)
+    # A whole season: for as long as it lasts, a model that learns as windows end sees the same past go on.
+    start_ns = (end_ns - CONTEXT_WINDOWS * window_ns) // (season * window_ns) * (season * window_ns)
+    frame = history.windows(window_s, start_ns, end_ns, user=user)
     series = all_series(frame, window_ns, wanted) if not frame.is_empty() else pl.DataFrame()
     if frame.is_empty() or (wanted is None and series.is_empty()):
         whom = f"user {user!r}" if user else "anyone"
@@ -90,7 +92,7 @@ def usage_panel(
             f"too little history: no usage of {whom} in the last {CONTEXT_WINDOWS} closed windows of {window_s} s",
             MINIMUM_WINDOWS,
         )
-    panel = _padded(_panel(series, frame, window_ns, season or _season(window_s)), end_ns)
+    panel = _padded(_panel(series, frame, window_ns, season), end_ns)
     if panel.windows < MINIMUM_WINDOWS:
         missing = MINIMUM_WINDOWS - panel.windows
         raise TooLittleHistoryError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from serving.accounts.commerce import Commerce
 from serving.champion import ChampionWatch
 from serving.estimating.forecasting import Model
-from serving.pricing.paths import Means, PathCosts, UsageColumn, rate_paths
+from serving.pricing.paths import Means, PathCosts, UsageColumn
 from serving.pricing.plan import Plan
+from serving.pricing.usage import Period
+from serving.pricing.versioned_plan import VersionedPlan
 from serving.storage.history import History
 
 Usage = NDArray[np.float64]
@@ -35,7 +38,11 @@ class Sources(Protocol):
 
     @property
     def plans(self) -> Mapping[str, Plan]:
-        """Price plans by their id."""
+        """Price plans by their id, in the version in force now."""
+        ...
+
+    def versions(self, plan_id: str, user: str, period: Period) -> Sequence[Plan]:
+        """The versions of a plan in force somewhere in a period, as they are for a customer, the earliest first."""
         ...
 
     @property
@@ -63,6 +70,11 @@ class Request:
         if not 10 <= self.paths <= 100_000:
             raise ValueError(f"{self.paths} sample paths; between 10 and 100000 are allowed")
 
+    @property
+    def period(self) -> Period:
+        """The period of the bill."""
+        return Period(self.start_ns, self.end_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -76,18 +88,37 @@ class Span:
         """The end of the first ``step`` windows."""
         return self.until_ns + step * self.window_ns
 
+    def before(self, at_ns: int) -> Usage:
+        """The share of every window that lies before an instant: usage inside a window is taken to be even."""
+        passed: Usage = np.clip((at_ns - self.until_ns) / self.window_ns - np.arange(self.horizon), 0.0, 1.0)
+        return passed
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Usage of the period up to a moment on every path, (paths, columns), and mean factors by plan and charge."""
+    """Usage of the period up to a moment on every path, (paths, columns), and mean factors by version and charge.
+
+    ``before`` holds what of it was used before each instant at which prices change, (paths or 1, columns).
+    """
 
     at_ns: int
     usage: Usage
-    factors: Mapping[str, Means] = field(default_factory=dict)
+    factors: Mapping[tuple[str, int], Means] = field(default_factory=dict)
+    before: Mapping[int, Usage] = field(default_factory=dict)
 
-    def costs(self, plan: Plan, columns: Sequence[UsageColumn]) -> PathCosts:
-        """The bill up to the moment on every path; raises what `rate_paths` raises."""
-        return rate_paths(plan, columns, self.usage, self.factors.get(plan.id))
+    def by_version(self, plan: VersionedPlan) -> list[Usage]:
+        """Usage in each slice of a plan, (paths, columns); one row where it is the same on all paths."""
+        ends = [*(self.before[cut] for cut in plan.cuts_ns), self.usage]
+        parts = [ends[0], *(np.maximum(end - start, 0.0) for start, end in pairwise(ends))]
+        return [part if part.any() else part[:1] for part in parts] if len(parts) > 1 else parts
+
+    def costs(self, plan: VersionedPlan, columns: Sequence[UsageColumn]) -> PathCosts:
+        """The bill of the period with the usage up to the moment, on every path.
+
+        Raises what `serving.pricing.paths.rate_paths` raises.
+        """
+        means = [self.factors.get((plan.id, version.version)) for version in plan.plans]
+        return plan.rate_paths(columns, self.by_version(plan), means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +137,23 @@ class Futures:
     model: Model
     soon: Mapping[str, Checkpoint] = field(default_factory=dict)
     way: tuple[Checkpoint, ...] = ()
+
+
+class UnknownPlanError(KeyError):
+    """No plan of that id; the message lists those there are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def check_known(sources: Sources, plan_ids: Iterable[str]) -> None:
+    """Raises UnknownPlanError, which lists the plans there are, for one that is none of them."""
+    for plan_id in plan_ids:
+        if plan_id not in sources.plans:
+            raise UnknownPlanError(f"no plan {plan_id!r}; there are {', '.join(sorted(sources.plans)) or 'none'}")
+
+
+def versioned_plan(sources: Sources, plan_id: str, user: str, period: Period) -> VersionedPlan:
+    """A plan as it is for a customer over a period; raises UnknownPlanError."""
+    check_known(sources, [plan_id])
+    return VersionedPlan.over(sources.versions(plan_id, user, period), period)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from serving.estimating.futures import Checkpoint, Futures
 from serving.pricing.charges.tier import Tier
 from serving.pricing.paths import UsageColumn
-from serving.pricing.plan import Charge, Plan
+from serving.pricing.plan import Charge
+from serving.pricing.versioned_plan import VersionedPlan
 
 Array = NDArray[np.float64]
 
@@ -37,27 +38,34 @@ def passing(moments_ns: Sequence[int], values: Array, bound: float) -> dict[str,
     return {f"p{level}": _iso(date) for level, date in zip((10, 50, 90), dates.tolist(), strict=True)}
 
 
-def next_tiers(plan: Plan, futures: Futures) -> list[dict[str, Any]]:
-    """For every charge with tiers: the quantity so far, the next bound, and the chance and date of passing it."""
+def next_tiers(plan: VersionedPlan, futures: Futures) -> list[dict[str, Any]]:
+    """For every charge with tiers: the quantity so far, the next bound, and the chance and date of passing it.
+
+    Tiers start anew with a version: those of the one in force are told, and what is used while it is.
+    """
     rows = []
-    for charge in plan.charges:
+    place = plan.place(futures.data_until_ns)
+    for charge in plan.slices[place].plan.charges:
         tiers: Sequence[Tier] = getattr(charge.model, "tiers", ())
         if not tiers or charge.meter is None or charge.quantity_steps or not charge.meter.aggregation.additive:
             continue
         weights = _weights(charge, futures.columns)
-        now = float(futures.now.usage[0] @ weights)
+
+        def quantities(point: Checkpoint, weights: Array = weights) -> Array:
+            used: Array = point.by_version(plan)[place] @ weights
+            return used if len(used) > 1 else np.repeat(used, len(point.usage))
+
+        now = float(quantities(futures.now)[0])
         bound = next((float(tier.up_to) for tier in tiers if tier.up_to is not None and now <= float(tier.up_to)), None)
         if bound is None:
             continue
-        ends = futures.end.usage @ weights
-        moments, values = along(futures, lambda point, w=weights: point.usage @ w)
         rows.append(
             {
                 "charge": charge.id,
                 "quantity_so_far": round(now, 6),
                 "next_bound": bound,
-                "probability": float((ends > bound).mean()),
-                "passed": passing(moments, values, bound),
+                "probability": float((quantities(futures.end) > bound).mean()),
+                "passed": passing(*along(futures, quantities), bound),
             }
         )
     return rows

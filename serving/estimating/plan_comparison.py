@@ -10,8 +10,8 @@ from typing import Any
 from serving.accounts.billing import Biller, HistoryReader, read_usage
 from serving.pricing.money import rounded
 from serving.pricing.plan import Plan
-from serving.pricing.rate import rate
 from serving.pricing.usage import Period, UsageRecord
+from serving.pricing.versions import held_from, rate_versions
 from serving.storage.history import History
 
 LARGEST_SCALE, HALVINGS = Decimal(1_000), 30
@@ -34,23 +34,28 @@ class Change:
 
 
 class PlanComparison:
-    """Re-rates a period of the past under plans, each as it would be for each customer."""
+    """Re-rates a period of the past under plans, each as it would be for each customer.
+
+    A plan given by its id is rated as it is invoiced, each part of the period under the version that held in it; a
+    `Plan` is rated as if this version had held all the time.
+    """
 
     def __init__(self, history: History, biller: Biller, windows_s: Sequence[int]) -> None:
         self._history, self._biller, self._windows_s = history, biller, tuple(windows_s)
 
-    def total(self, plan: Plan, user: str, period: Period) -> Decimal:
-        """The bill of a customer under one version for the whole period."""
-        own = plan.of_customer(user)
-        return self._biller.under([own], user, period, HistoryReader(self._history, user)).total
+    def total(self, plan: Plan | str, user: str, period: Period) -> Decimal:
+        """The bill of a customer for the whole period."""
+        reader = HistoryReader(self._history, user)
+        return self._biller.under(self._versions(plan, user, period), user, period, reader).total
 
-    def changes(self, before: Plan, after: Plan, users: Sequence[str], period: Period) -> list[Change]:
+    def changes(self, before: Plan | str, after: Plan | str, users: Sequence[str], period: Period) -> list[Change]:
         """Both bills of every customer; raises ValueError for plans of different currencies."""
-        if before.currency != after.currency:
-            raise ValueError(f"{before.id!r} is in {before.currency} and {after.id!r} in {after.currency}; compare one")
+        (one, priced), (other, would_be) = map(self._named, (before, after))
+        if priced != would_be:
+            raise ValueError(f"{one!r} is in {priced} and {other!r} in {would_be}; compare one")
         return [Change(user, self.total(before, user, period), self.total(after, user, period)) for user in users]
 
-    def break_even(self, one: Plan, other: Plan, user: str, period: Period) -> dict[str, str] | None:
+    def break_even(self, one: Plan | str, other: Plan | str, user: str, period: Period) -> dict[str, str] | None:
         """The smallest multiple of a customer's usage at which the cheaper plan changes; None up to 1000 times."""
 
         def lead(scale: Decimal) -> Decimal:
@@ -65,15 +70,22 @@ class PlanComparison:
         for _ in range(HALVINGS):
             centre = (low + high) / 2
             low, high = (low, centre) if (lead(centre) > 0) != (begin > 0) else (centre, high)
-        below, above = (other.id, one.id) if begin > 0 else (one.id, other.id)
+        names = (self._named(one)[0], self._named(other)[0])
+        below, above = names[::-1] if begin > 0 else names
         return {"usage_times": f"{high:.4f}", "cheaper_below": below, "cheaper_above": above}
 
-    def _scaled(self, plan: Plan, user: str, period: Period, scale: Decimal) -> Decimal:
-        own = plan.of_customer(user)
-        held = replace(own, effective_from_ns=min(own.effective_from_ns, period.start_ns))
-        conditions = self._biller.conditions([held], user, period)
-        usage = read_usage([held], period, HistoryReader(self._history, user), self._windows_s, conditions)
-        return rate(held, [_times(record, scale) for record in usage], period, conditions=conditions).total
+    def _scaled(self, plan: Plan | str, user: str, period: Period, scale: Decimal) -> Decimal:
+        held = held_from(self._versions(plan, user, period), period.start_ns)
+        conditions = self._biller.conditions(held, user, period)
+        usage = read_usage(held, period, HistoryReader(self._history, user), self._windows_s, conditions)
+        return rate_versions(held, [_times(record, scale) for record in usage], period, conditions).total
+
+    def _versions(self, plan: Plan | str, user: str, period: Period) -> list[Plan]:
+        return [plan.of_customer(user)] if isinstance(plan, Plan) else self._biller.versions(plan, user, period)
+
+    def _named(self, plan: Plan | str) -> tuple[str, str]:
+        """Id and currency."""
+        return (plan.id, plan.currency) if isinstance(plan, Plan) else (plan, self._biller.currency_of(plan))
 
 
 def revenue(changes: Sequence[Change], currency: str, guard_percent: Decimal | None = None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -12,8 +11,8 @@ from serving.accounts.commerce import Commerce
 from serving.pricing.counterfactual import WhatIf, at_hour, not_run
 from serving.pricing.line import Part
 from serving.pricing.plan import Plan
-from serving.pricing.rate import rate
 from serving.pricing.usage import Period, UsageRecord
+from serving.pricing.versions import held_from, rate_versions
 from serving.settings import Settings
 from serving.storage.history import History
 
@@ -40,24 +39,28 @@ class Sources(Protocol):
 def counterfactuals(
     sources: Sources, user: str, period: Period, plan: Plan, part: Part, hour: int | None, other: Plan | None
 ) -> list[WhatIf]:
-    """What the bill would have been without the part, with it at an hour (UTC), and as a whole on another plan."""
+    """What the bill would have been without the part, with it at an hour (UTC), and as a whole on another plan.
+
+    Each part of the period is priced by the version of a plan that held in it, as on invoices.
+    """
+    biller, reader = sources.commerce.biller, HistoryReader(sources.history, user)
+
+    def held(of: Plan) -> list[Plan]:
+        return held_from(biller.versions(of.id, user, period), period.start_ns)
 
     def records(of: Plan) -> list[UsageRecord]:
-        held = replace(of, effective_from_ns=min(of.effective_from_ns, period.start_ns))
-        reader = HistoryReader(sources.history, user)
-        found = sources.commerce.biller.conditions([of], user, period)
-        return read_usage([held], period, reader, sources.settings.windows_s, found)
+        versions = held(of)
+        conditions = biller.conditions(versions, user, period)
+        return read_usage(versions, period, reader, sources.settings.windows_s, conditions)
 
     def total(of: Plan, usage: Sequence[UsageRecord]) -> Decimal:
-        return rate(of, usage, period, conditions=sources.commerce.biller.conditions([of], user, period)).total
+        versions = held(of)
+        return rate_versions(versions, usage, period, biller.conditions(versions, user, period)).total
 
-    own = plan.of_customer(user)
-    usage = records(own)
-    answers = [not_run(usage, part, lambda rows: total(own, rows))]
+    usage = records(plan)
+    answers = [not_run(usage, part, lambda rows: total(plan, rows))]
     if hour is not None:
-        answers.append(at_hour(usage, part, hour, period, lambda rows: total(own, rows)))
+        answers.append(at_hour(usage, part, hour, period, lambda rows: total(plan, rows)))
     if other is not None:
-        theirs = other.of_customer(user)
-        would_be = total(theirs, records(theirs))
-        answers.append(WhatIf(f"on plan {other.id}", total(own, usage), would_be))
+        answers.append(WhatIf(f"on plan {other.id}", total(plan, usage), total(other, records(other))))
     return answers

@@ -14,6 +14,7 @@ from serving.pricing.line import NO_USAGE, Part, summed
 from serving.pricing.metering import Metered
 from serving.pricing.money import PRECISION, exponent
 from serving.pricing.plan import Charge, Meter, Plan, prices_cells, prices_events
+from serving.pricing.proration import WHOLE, Share
 from serving.pricing.rate import charge_lines, plan_lines
 from serving.pricing.usage import parse_meter
 from serving.pricing.whole_numbers import (
@@ -82,14 +83,18 @@ class PathCosts:
 
 
 def rate_paths(
-    plan: Plan, columns: Sequence[UsageColumn], totals: ArrayLike, factors: Means | None = None
+    plan: Plan,
+    columns: Sequence[UsageColumn],
+    totals: ArrayLike,
+    factors: Means | None = None,
+    share: Share = WHOLE,
 ) -> PathCosts:
     """Price the period's usage on every path; ``totals`` has one row a path, one number a column.
 
     A path costs exactly what `rate` charges for the same quantities; events of one kind count as equal, as all that
     a path knows of them is their sum. Numbers are taken to 6 decimals. ``factors`` is needed for charges whose prices
-    differ by time of use, demand or service level. Raises ValueError for a charge with factors but no mean, or whose
-    meter needs more than sums.
+    differ by time of use, demand or service level; ``share`` is the part of a whole billing period that this is.
+    Raises ValueError for a charge with factors but no mean, or whose meter needs more than sums.
     """
     means = factors or {}
     for charge in plan.charges:
@@ -107,8 +112,8 @@ def rate_paths(
     takers = [_taken(charge.meter, columns) for charge in plan.charges]
     if not plan.discounts and plan.minimum is None and plan.maximum is None and all(map(_plain, plan.charges)):
         with suppress(TooLargeError):
-            return _all_at_once(plan, takers, values, means)
-    return _one_by_one(plan, columns, takers, values, means)
+            return _all_at_once(plan, takers, values, means, share)
+    return _one_by_one(plan, columns, takers, values, means, share)
 
 
 def _plain(charge: Charge) -> bool:
@@ -118,7 +123,9 @@ def _plain(charge: Charge) -> bool:
     return not shared and not prices_cells(charge.model) and not prices_events(charge.model)
 
 
-def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64], means: Means) -> PathCosts:
+def _all_at_once(
+    plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[np.float64], means: Means, share: Share
+) -> PathCosts:
     """Every amount by the rules of an invoice, every split on all paths at once; raises TooLargeError."""
     columns, scale = integers(values)
     parts = sorted({part for taken in takers for _, part, _ in taken} | {NO_USAGE})
@@ -134,7 +141,7 @@ def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[
             factors = whole_factors(means[charge.id], columns.shape)
             extras = surcharges(columns, factors, places)
             weights = weigh(columns * factors, places, len(parts))
-        by_usage, by_none = _charged(charge, whole, extras, scale + coefficient_scale, plan.currency)
+        by_usage, by_none = _charged(charge, whole, extras, scale + coefficient_scale, plan.currency, share)
         owed[:, place[NO_USAGE]] += by_none
         used = weights.sum(axis=1) > 0
         if used.any():
@@ -145,11 +152,11 @@ def _all_at_once(plan: Plan, takers: Sequence[Sequence[Taken]], values: NDArray[
 
 
 def _charged(
-    charge: Charge, whole: Integers, extras: Sequence[int] | None, scale: int, currency: str
+    charge: Charge, whole: Integers, extras: Sequence[int] | None, scale: int, currency: str, share: Share
 ) -> tuple[Integers, Integers]:
     """Minor units a path owes for usage, and for none (fees, minimums, true-ups)."""
     digits = exponent(currency)
-    quick = plain_amounts(charge, whole, scale, digits) if charge.meter is not None else None
+    quick = plain_amounts(charge, whole, scale, digits, share) if charge.meter is not None else None
     if quick is not None:
         amounts, true_ups = quick
         return np.where(whole > 0, amounts, 0), np.where(whole > 0, 0, amounts) + true_ups
@@ -157,21 +164,21 @@ def _charged(
     pairs = list(zip(whole.tolist(), extras if extras is not None else [0] * len(whole), strict=True))
     for pair in pairs:
         if pair not in known:
-            known[pair] = _owed(charge, pair, scale, currency)
+            known[pair] = _owed(charge, pair, scale, currency, share)
             if max(map(abs, known[pair])) >= LIMIT:
                 raise TooLargeError(f"an amount of {known[pair]}")
     rows = np.array([known[pair] for pair in pairs], np.int64).reshape(-1, 2)
     return rows[:, 0], rows[:, 1]
 
 
-def _owed(charge: Charge, pair: tuple[int, int], scale: int, currency: str) -> tuple[int, int]:
+def _owed(charge: Charge, pair: tuple[int, int], scale: int, currency: str, share: Share) -> tuple[int, int]:
     """Minor units for usage and for none, of a quantity and what factors add to it, by the lines of an invoice."""
     quantities = {_SOME: Decimal(pair[0]).scaleb(-scale)} if pair[0] else {}
     count = Metered(quantities)
     if charge.factors:
         extra = Decimal(pair[1]).scaleb(-scale, PRECISION) / FACTOR_UNIT
         count = Metered(quantities, weights=quantities, surcharges={"factors": {_SOME: extra}})
-    sums = summed(charge_lines(charge, count, currency, explained=False))
+    sums = summed(charge_lines(charge, count, currency, share, explained=False))
     by_usage, by_none = (int(sums.get(part, Decimal(0)).scaleb(exponent(currency))) for part in (_SOME, NO_USAGE))
     return by_usage, by_none
 
@@ -182,6 +189,7 @@ def _one_by_one(
     takers: Sequence[Sequence[Taken]],
     values: NDArray[np.float64],
     means: Means,
+    share: Share,
 ) -> PathCosts:
     """Every path as an invoice of its own, for what does not fit the other way."""
     counters = [
@@ -192,7 +200,7 @@ def _one_by_one(
     parts: dict[Part, list[Decimal]] = {}
     for index, values_of_path in enumerate(values.tolist()):
         row = [_exact(value) for value in values_of_path]
-        lines = plan_lines(plan, [counter.count(index, row) for counter in counters], explained=False)
+        lines = plan_lines(plan, [counter.count(index, row) for counter in counters], share, explained=False)
         owed = summed(lines)
         costs.append(sum(owed.values(), Decimal(0)))
         for part, amount in owed.items():

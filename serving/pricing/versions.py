@@ -69,6 +69,14 @@ def slices(versions: Sequence[Plan], period: Period) -> list[tuple[Plan, Period]
     return [(plan, Period(start, end)) for plan, start, end in cuts if start < end]
 
 
+def held_from(versions: Sequence[Plan], start_ns: int) -> list[Plan]:
+    """Versions as they bill a period that starts then: the first holds from its start, even if it took effect later."""
+    first = versions[0]
+    if first.effective_from_ns > start_ns:
+        first = replace(first, effective_from_ns=start_ns)
+    return [first, *versions[1:]]
+
+
 def rate_versions(
     versions: Sequence[Plan],
     usage: Sequence[UsageRecord],

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 import numpy as np
 
 from serving.pricing.charges.graduated import Graduated
 from serving.pricing.charges.per_unit import PerUnit
 from serving.pricing.charges.tier import Tier
+from serving.pricing.money import PRECISION
 from serving.pricing.plan import Charge
+from serving.pricing.proration import Share
 from serving.pricing.whole_numbers import LIMIT, Integers, TooLargeError, numerators
 
 
-def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int) -> tuple[Integers, Integers] | None:
-    """Minor units (half away from zero) of quantities n / 10**scale, and of the true-up to the charge's minimum.
+def plain_amounts(
+    charge: Charge, quantities: Integers, scale: int, digits: int, share: Share
+) -> tuple[Integers, Integers] | None:
+    """Minor units (half away from zero) of quantities n / 10**scale, and of the true-up to a share of the minimum.
 
     None for what more than a tariff and a minimum decide. Raises TooLargeError where products do not fit into 64 bits.
     """
@@ -31,8 +35,9 @@ def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int)
     prices, price_scale = numerators([tier.unit_price for tier in tiers])
     fees = [tier.flat_fee.scaleb(scale + price_scale) for tier in tiers]
     bounds = [tier.up_to.scaleb(scale) for tier in tiers if tier.up_to is not None]
-    least = (charge.minimum or Decimal(0)).scaleb(scale + price_scale)
-    if any(value != value.to_integral_value() for value in (*fees, *bounds, least)):
+    bound = PRECISION.multiply(charge.minimum or Decimal(0), share.of_time)
+    least = bound.scaleb(scale + price_scale, PRECISION).to_integral_value(ROUND_CEILING)  # amounts are whole numbers
+    if any(value != value.to_integral_value() for value in (*fees, *bounds)):
         return None
     highest = float(quantities.max(initial=0)) * max(map(abs, prices)) + float(sum(map(abs, fees), least))
     if highest >= LIMIT or any(price < 0 for price in prices):
@@ -46,7 +51,10 @@ def plain_amounts(charge: Charge, quantities: Integers, scale: int, digits: int)
     places = scale + price_scale - digits
     if charge.minimum is None:
         return _rounded(amounts, places), np.zeros_like(amounts)
-    return _rounded(amounts, places), _rounded(np.maximum(int(least) - amounts, 0), places)
+    billed = _rounded(amounts, places)
+    # What brings the rounded sum to the rounded bound, in the digits that sums of lines have.
+    whole = int((bound + 0).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP).scaleb(digits))
+    return billed, np.where(amounts < int(least), whole - billed, 0)
 
 
 def _rounded(amounts: Integers, places: int) -> Integers:

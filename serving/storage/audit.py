@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.database import Connection
+from features.retracted import without_retracted
 from features.schema import ARROW_SCHEMA, NEWEST_S
 from features.stored_rows import decode
 from features.stored_windows import WindowsReader
@@ -21,7 +22,7 @@ _SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """``events`` of a user in a span (`ARROW_SCHEMA`, in the order of time), and windows that differ from their sums.
+    """``events`` of a user in a span (`ARROW_SCHEMA`, by time) not taken back, and windows that differ from their sums.
 
     ``differences`` has a row a window, with the columns of `features.windows.SCHEMA` as kept and, named ``..._raw``, as
     summed anew; null is a window that one side lacks.
@@ -45,6 +46,7 @@ def audit(connection: Connection, archive: Archive, user: str, start_ns: int, en
         kept = WindowsReader().windows(connection, window_s, start_ns, end_ns, user_id=user)
     finally:
         connection.execute("ROLLBACK")
+    events = without_retracted(events)
     summed = aggregate(events, window_s * _SECOND_NS)
     both = kept.join(summed, on=["window_start", *KEYS], how="full", suffix="_raw", coalesce=True)
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_raw")) for name in ("events", *RESOURCES))
@@ -52,7 +54,7 @@ def audit(connection: Connection, archive: Archive, user: str, start_ns: int, en
 
 
 def raw_events(connection: Connection, archive: Archive, user: str, start_ns: int, end_ns: int) -> pl.DataFrame:
-    """A user's events in [start_ns, end_ns) that the engine has read, in the order of time."""
+    """A user's events in [start_ns, end_ns) that the engine has read, retractions too, in the order of time."""
     stamp = pl.col("timestamp").cast(pl.Int64)
     mine = (pl.col("user_id") == user) & (stamp >= start_ns) & (stamp < end_ns)
     archived = archive.scan().filter(mine).collect()

@@ -58,7 +58,7 @@ def backfill(
     Events with an id (a column or member `eventID`) count once also in another file, as long as the log remembers them.
     Raises BackfillError, UsageFileError, LogUnavailableError.
     """
-    producer = f"backfill-{content_digest(path)[:32]}"
+    producer = file_producer(path)
     table, ids = read_events(path)
     accepted = duplicate = 0
     for sequence, batch in enumerate(_batches(table, ids, producer)):
@@ -74,6 +74,11 @@ def backfill(
         accepted, duplicate = accepted + rows - known, duplicate + known
         told(accepted + duplicate, table.num_rows)
     return Backfilled(path.name, table.num_rows, accepted, duplicate)
+
+
+def file_producer(path: Path) -> str:
+    """The producer of a file's batches, which follows from its content; raises BackfillError."""
+    return f"backfill-{content_digest(path)[:32]}"
 
 
 def content_digest(path: Path) -> str:

@@ -1,7 +1,8 @@
 """How long a forecast takes on one core: 1,000 series a week of hours ahead, and one user's 20 with 1,000 sample paths.
 
 CPU seconds of the best of a few calls; what a model was trained for does not matter to its speed, so it is trained on
-made-up usage for a few steps. Ratios are to seasonal naive, measured in the same run.
+made-up usage for a few steps. Ratios are to seasonal naive, measured in the same run. All are asked for series they
+have never seen, and after one more window has ended, as a server is: some learn as windows end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from models.contracts import Forecaster
 from models.forecasters.lstm import LstmConfig
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
@@ -40,10 +42,12 @@ def main() -> int:
             continue
         model = fit_forecaster(name, usage(60, 6), HORIZON, LstmConfig(steps=20))
         with few_threads():
-            whole_s = cpu_s(lambda m=model: m.forecast(many, HORIZON))
+            whole_s = cpu_s(lambda m=model: type(m).restore(m.state()).forecast(many, HORIZON))
+            next_s = next_window_s(model, many)
             bill_s = cpu_s(lambda m=model: m.paths(one, HORIZON, 1_000, seed=1))
         yardstick_s = yardstick_s or whole_s
-        row = {"model": name, "cpu_s": round(whole_s, 3), "over seasonal naive": round(whole_s / yardstick_s, 1)}
+        row = {"model": name, "cpu_s": round(whole_s, 3), "cpu_s of the next window": round(next_s, 3)}
+        row |= {"over seasonal naive": round(whole_s / yardstick_s, 1)}
         row |= {"cpu_s of one bill": round(bill_s, 3), "compiled": _kernels is not None}
         print(json.dumps(row), flush=True)
     return 0
@@ -60,6 +64,18 @@ def usage(series: int, tenants: int) -> Panel:
     names = tuple(f"t{row % tenants}|op{row}|CPU_INSTRUCTION|cpu_cycles" for row in range(series))
     owners = tuple(f"t{row % tenants}" for row in range(series))
     return Panel(names, owners, ("cpu_cycles",) * series, values, 0, 3_600_000_000_000, SEASON)
+
+
+def next_window_s(model: Forecaster, panel: Panel) -> float:
+    """CPU seconds of the quickest of some forecasts, each a window after the one before."""
+    first = panel.windows - CALLS
+    model.forecast(panel.until(first), HORIZON)
+    best = float("inf")
+    for windows in range(first + 1, panel.windows + 1):
+        started = time.process_time()
+        model.forecast(panel.until(windows), HORIZON)
+        best = min(best, time.process_time() - started)
+    return best
 
 
 def cpu_s(call: Callable[[], object]) -> float:

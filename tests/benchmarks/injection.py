@@ -1,9 +1,9 @@
 """Injected faults in recorded usage: how much of their money is found within an hour, and how many pages are false.
 
-The usage is recorded: starts of virtual machines, five minutes by five minutes over 30 days, say how often five users
-call; each call uses what the next request of a recorded trace of language model requests used. Faults are injected
-from the fifteenth day on into three of the users, a day apart. Money injected at a time is found when a page told of
-the fault no later than an hour after it.
+Faults are injected from the fifteenth day on into three of the users of a recording (`recorded_usage`), a day apart.
+They are written by what a series is (the dearest operation of a user, the dearest of its micro-operations, the
+network), so that they fit any recording. Money injected at a time is found when a page told of the fault no later than
+an hour after it.
 """
 
 from __future__ import annotations
@@ -13,37 +13,34 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-from features.windows import SCHEMA
 from serving.alerts.anomaly import EVERYONE, WHOLE, Anomaly
 from serving.alerts.hook import DetectionHook
-from serving.alerts.intensity import Price
 from serving.alerts.store import parse
 from serving.engine.series_index import SeriesIndex
+from tests.benchmarks.recorded_usage import DAY, WINDOW_S, Recording, Usage, of_demo, of_traces
 
 ROOT = Path(__file__).resolve().parents[2]
-WINDOW_S, DAY = 300, 288
 HISTORY = 14 * DAY
 HOUR = 12
-USERS, OPERATIONS = ("ada", "ben", "cem", "dee", "eva"), ("chat", "code", "conversation")
-MICROS = {
-    "CPU_INSTRUCTION": "cpu_cycles",
-    "GPU_COMPUTE": "execution_time_ms",
-    "NETWORK_RECEIVE": "network_bytes",
-    "NETWORK_SEND": "network_bytes",
-}
-RATES = {"cpu_cycles": 2e-12, "execution_time_ms": 1e-6, "network_bytes": 9e-8}
-"""USD a unit; with them CPU, GPU and network each cost something like a third."""
+AFFECTED = 3
 
-Usage = dict[str, np.ndarray]
-"""Runs, and the totals by micro-operation: arrays (windows, users, operations)."""
+
+@dataclass(frozen=True)
+class Roles:
+    """What a fault concerns: a user, their dearest operation, and its micro-operations by spend and by kind."""
+
+    user: int
+    operation: int
+    dearest: Sequence[str]
+    network: Sequence[str]
+    processor: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -52,157 +49,115 @@ class Fault:
 
     name: str
     windows: int
-    change: Callable[[Usage, int, slice], None]
-    prices: Mapping[str, float] | None = None
-    operation: str = WHOLE
+    change: Callable[[Usage, Roles, slice], None]
+    dearer: float = 1.0
+    is_of_operation: bool = False
 
 
-def recorded(bench: Path) -> Usage:
-    """Usage of 30 days from the recorded traces."""
-    events = pl.read_parquet(bench / "azurevm_arrivals" / "azvm_events.parquet")
-    flavours = events.group_by("flavour").agg(pl.col("count").sum()).sort("count", descending=True)["flavour"][:15]
-    bins = int(events["ts_s"].max()) // WINDOW_S + 1
-    runs = np.zeros((bins, len(USERS), len(OPERATIONS)))
-    for index, flavour in enumerate(flavours):
-        rows = events.filter(pl.col("flavour") == flavour)
-        at = rows["ts_s"].to_numpy() // WINDOW_S
-        np.add.at(runs[:, index % len(USERS), index // len(USERS)], at, np.minimum(rows["count"].to_numpy(), 20))
-    traces = {
-        "chat": pl.read_parquet(bench / "mooncake" / "conversation.parquet").select("input_length", "output_length"),
-        "code": pl.read_parquet(bench / "azure_llm2023" / "azure_llm_code.parquet").select(
-            "ContextTokens", "GeneratedTokens"
-        ),
-        "conversation": pl.read_parquet(bench / "azure_llm2023" / "azure_llm_conv.parquet").select(
-            "ContextTokens", "GeneratedTokens"
-        ),
-    }
-    usage = {name: np.zeros_like(runs) for name in MICROS} | {"runs": runs}
-    for place, operation in enumerate(OPERATIONS):
-        tokens = traces[operation].to_numpy().astype(np.float64)
-        for user in range(len(USERS)):
-            read, written = _replayed(tokens, runs[:, user, place].astype(np.int64), user)
-            usage["CPU_INSTRUCTION"][:, user, place] = 2e6 * (read + written)
-            usage["GPU_COMPUTE"][:, user, place] = 20 * written + 0.5 * read
-            usage["NETWORK_RECEIVE"][:, user, place] = 5 * read
-            usage["NETWORK_SEND"][:, user, place] = 40 * written
-    return usage
+def scaled(factor: float, role: Callable[[Roles], Sequence[str]]) -> Callable[[Usage, Roles, slice], None]:
+    """A change that multiplies what some micro-operations of the operation use."""
 
-
-def _replayed(tokens: np.ndarray, counts: np.ndarray, user: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the tokens of as many requests as there are calls, window after window, around and around the trace."""
-    ends = np.cumsum(counts) + user * len(tokens) // len(USERS)
-    starts = ends - counts
-    sums = np.concatenate([np.zeros((1, 2)), np.cumsum(tokens, axis=0)])
-    total = [sums[at % len(tokens)] + (at // len(tokens))[:, None] * sums[-1] for at in (starts, ends)]
-    return tuple((total[1] - total[0]).T)  # type: ignore[return-value]
-
-
-def scaled(factor: float, micros: tuple[str, ...], operation: int | None = 0) -> Callable[[Usage, int, slice], None]:
-    """A change that multiplies usage."""
-
-    def change(usage: Usage, user: int, span: slice) -> None:
-        for name in micros:
-            usage[name][span, user, operation if operation is not None else slice(None)] *= factor
+    def change(usage: Usage, roles: Roles, span: slice) -> None:
+        for name in role(roles):
+            usage[name][span, roles.user, roles.operation] *= factor
 
     return change
 
 
-def leak(usage: Usage, user: int, span: slice) -> None:
-    """GPU time of one operation grows by 5 % a day."""
-    usage["GPU_COMPUTE"][span, user, 0] *= 1.05 ** (np.arange(span.stop - span.start) / DAY)
+def leak(usage: Usage, roles: Roles, span: slice) -> None:
+    """The dearest micro-operation of one operation grows by 5 % a day."""
+    growth = 1.05 ** (np.arange(span.stop - span.start) / DAY)
+    usage[roles.dearest[0]][span, roles.user, roles.operation] *= growth
 
 
-def deploy(usage: Usage, user: int, span: slice) -> None:
-    """One micro-operation doubles, another halves."""
-    usage["CPU_INSTRUCTION"][span, user, 0] *= 2
-    usage["GPU_COMPUTE"][span, user, 0] /= 2
+def batch(usage: Usage, roles: Roles, span: slice) -> None:
+    """Four times the runs of every operation."""
+    for values in usage.values():
+        values[span, roles.user] *= 4
 
 
-def newcomer(usage: Usage, user: int, span: slice) -> None:
-    """Nothing is changed: the user has no usage before, see `injected`."""
+def deploy(usage: Usage, roles: Roles, span: slice) -> None:
+    """The dearest micro-operation doubles, the next halves."""
+    usage[roles.dearest[0]][span, roles.user, roles.operation] *= 2
+    usage[roles.dearest[1]][span, roles.user, roles.operation] /= 2
 
 
-EVERYTHING = ("runs", *MICROS)
+def nothing(_usage: Usage, _roles: Roles, _span: slice) -> None:
+    """Prices rise, or the user has no usage before: see `injected`."""
+
+
 FAULTS = (
-    Fault("leak, +5 % a day", 13 * DAY, leak, operation="chat"),
-    Fault("retry storm", 3 * HOUR, scaled(4, ("NETWORK_SEND", "NETWORK_RECEIVE")), operation="chat"),
-    Fault("infinite loop", 6 * HOUR, scaled(10, ("CPU_INSTRUCTION",)), operation="chat"),
-    Fault("price change, GPU +50 %", 2 * DAY, scaled(1, ()), {"execution_time_ms": 1.5}),
-    Fault("new user", 2 * DAY, newcomer),
-    Fault("end-of-month batch", 8 * HOUR, scaled(4, EVERYTHING, None)),
-    Fault("deploy: one doubles, one halves", 2 * DAY, deploy, operation="chat"),
+    Fault("leak, +5 % a day", 13 * DAY, leak, is_of_operation=True),
+    Fault("retry storm", 3 * HOUR, scaled(4, lambda roles: roles.network), is_of_operation=True),
+    Fault("infinite loop", 6 * HOUR, scaled(10, lambda roles: roles.processor), is_of_operation=True),
+    Fault("price change, dearest +50 %", 2 * DAY, nothing, dearer=1.5),
+    Fault("new user", 2 * DAY, nothing),
+    Fault("end-of-month batch", 8 * HOUR, batch),
+    Fault("deploy: one doubles, one halves", 2 * DAY, deploy, is_of_operation=True),
 )
 
 
-def injected(usage: Usage, fault: Fault) -> tuple[Usage, np.ndarray, list[tuple[int, slice]]]:
-    """The usage with a fault in three users, the money of it (windows, users), and who had it when."""
-    changed = {name: values.copy() for name, values in usage.items()}
-    rates = {name: RATES[resource] for name, resource in MICROS.items()}
-    money = np.zeros(usage["runs"].shape[:2])
+@dataclass(frozen=True)
+class Injected:
+    """Usage with a fault in it: the money of it (windows, users), who had it when, and the prices it came with."""
+
+    usage: Usage
+    money: np.ndarray
+    spans: list[tuple[Roles, slice]]
+    prices: Mapping[str, float] | None
+
+
+def roles_of(recording: Recording, user: int) -> Roles:
+    """By what the user spent before the faults."""
+    spent = recording.spend(recording.usage)[:, :HISTORY, user].sum(axis=1)
+    operation = int(spent.sum(axis=0).argmax())
+    names = tuple(recording.micros)
+    dearest = [names[at] for at in np.argsort(-spent[:, operation], kind="stable").tolist()]
+    network = [name for name in names if name.startswith("NETWORK")]
+    return Roles(user, operation, dearest, network, ("CPU_INSTRUCTION",))
+
+
+def injected(recording: Recording, fault: Fault) -> Injected:
+    """The usage with a fault in three users."""
+    usage = {name: values.copy() for name, values in recording.usage.items()}
+    whole = recording.spend(recording.usage).sum(axis=(1, 2, 3))
+    resource = list(recording.micros.values())[int(whole.argmax())]
+    prices = {resource: fault.dearer} if fault.dearer != 1 else None
     spans = []
-    for place, user in enumerate((0, 2, 4)):
+    affected = np.linspace(0, len(recording.users) - 1, AFFECTED).round().astype(int).tolist()
+    for place, user in enumerate(affected):
         # Prices change for all at once, with the plan that the server starts with.
-        start = HISTORY if fault.prices else HISTORY + place * DAY + 7 * HOUR
+        start = HISTORY if prices else HISTORY + place * DAY + 7 * HOUR
         span = slice(start, min(start + fault.windows, len(usage["runs"])))
-        spans.append((user, span))
+        roles = roles_of(recording, user)
+        spans.append((roles, span))
         if fault.name == "new user":
-            for values in changed.values():
+            for values in usage.values():
                 values[:start, user] = 0.0
-            before = {name: np.zeros_like(usage[name][span, user]) for name in MICROS}
-        else:
-            before = {name: usage[name][span, user] for name in MICROS}
-        fault.change(changed, user, span)
-        for name, resource in MICROS.items():
-            factor = (fault.prices or {}).get(resource, 1.0)
-            more = np.maximum(changed[name][span, user] * factor - before[name], 0.0).sum(axis=1)
-            money[span, user] += more * rates[name]
-    return changed, money, spans
-
-
-def frames(usage: Usage, start: int, stop: int) -> list[pl.DataFrame]:
-    """One frame of closed windows a window, as the engine hands them to its hook."""
-    at, user, operation = np.nonzero(usage["runs"][start:stop])
-    at = at + start
-    where = (at, user, operation)
-    base = {"window_start": at * WINDOW_S * 1_000_000_000, "user_id": np.array(USERS)[user]}
-    base["operation_id"] = np.array(OPERATIONS)[operation]
-    rows = [
-        pl.DataFrame(
-            base | {"micro_operation_type": "CPU_INSTRUCTION", "meter": "executions", "units": usage["runs"][where]}
-        )
-    ]
-    for name, resource in MICROS.items():
-        values = usage[name][where]
-        kind = pl.Float64 if resource == "execution_time_ms" else pl.Int64
-        part = pl.DataFrame(base | {"micro_operation_type": name, "meter": ""})
-        rows.append(part.with_columns(pl.Series(resource, values).cast(kind)))
-    whole = pl.concat(rows, how="diagonal").with_columns(pl.lit(1).alias("events"))
-    missing = [pl.lit(0).alias(name) for name in SCHEMA if name not in whole.columns]
-    whole = whole.with_columns(missing).fill_null(0)
-    whole = whole.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).sort("window_start")
-    return whole.partition_by("window_start", maintain_order=True)
-
-
-def price(factors: Mapping[str, float] | None = None) -> Price:
-    """Marginal prices, some of them changed."""
-    rates = {resource: rate * (factors or {}).get(resource, 1.0) for resource, rate in RATES.items()}
-
-    def priced(_operation: str, excess: Mapping[tuple[str, str], float]) -> tuple[Decimal, str]:
-        return Decimal(f"{sum(value * rates[resource] for (_, resource), value in excess.items()):.6f}"), "USD"
-
-    return priced
+        fault.change(usage, roles, span)
+    more = recording.spend(usage, prices)
+    if fault.name != "new user":
+        more = np.maximum(more - recording.spend(recording.usage), 0.0)
+    money = np.zeros(usage["runs"].shape[:2])
+    for roles, span in spans:
+        money[span, roles.user] = more[:, span, roles.user].sum(axis=(0, 2))
+    return Injected(usage, money, spans, prices)
 
 
 def watched(
-    usage: Usage, start: int, stop: int, past: sqlite3.Connection | None, factors: Mapping[str, float] | None
+    recording: Recording,
+    usage: Usage,
+    windows: tuple[int, int],
+    past: sqlite3.Connection | None = None,
+    prices: Mapping[str, float] | None = None,
 ) -> sqlite3.Connection:
     """Run the hook over windows, going on where ``past`` stopped as after a restart; returns its database."""
     connection = sqlite3.connect(":memory:")
     if past is not None:
         past.backup(connection)
-    hook = DetectionHook(WINDOW_S, price=price(factors))
+    hook = DetectionHook(WINDOW_S, price=recording.dearer(prices))
     index = SeriesIndex()
-    for frame in frames(usage, start, stop):
+    for frame in recording.frames(usage, *windows):
         rows, index = index.numbered(frame)
         hook.closed(WINDOW_S, rows, index.names, connection)
         hook.write(connection)
@@ -218,28 +173,61 @@ def pages(connection: sqlite3.Connection) -> list[Anomaly]:
 
 
 def share_found(
-    connection: sqlite3.Connection, fault: Fault, money: np.ndarray, spans: list[tuple[int, slice]]
+    recording: Recording, fault: Fault, what: Injected, connection: sqlite3.Connection
 ) -> tuple[float, list[float]]:
     """Share of the injected money that a page told of within an hour, and after how many hours each user's came."""
     found, delays = 0.0, []
-    for user, span in spans:
+    for roles, span in what.spans:
+        operation = recording.operations[roles.operation]
         mine = [
             (one.paged_ns or 0) // 1_000_000_000 // WINDOW_S
             for one in pages(connection)
-            if one.user in (USERS[user], EVERYONE)
-            and (WHOLE in (one.operation, fault.operation) or one.operation == fault.operation)
+            if one.user in (recording.users[roles.user], EVERYONE)
+            and (not fault.is_of_operation or one.operation in (WHOLE, operation))
         ]
         told = min((at for at in mine if span.start < at <= span.stop + HOUR), default=None)
-        delays.append((told - span.start) / HOUR if told is not None else float("inf"))
+        delays.append(round((told - span.start) / HOUR, 2) if told is not None else float("inf"))
         if told is not None:
-            found += money[max(span.start, told - HOUR) : span.stop, user].sum()
-    return found / money.sum(), delays
+            found += what.money[max(span.start, told - HOUR) : span.stop, roles.user].sum()
+    return found / what.money.sum(), delays
+
+
+def judged(recording: Recording, name: str, args: argparse.Namespace) -> None:
+    """Print the table of one recording."""
+    past = watched(recording, recording.usage, (0, HISTORY))
+    total = all_found = 0.0
+    for fault in FAULTS:
+        if not fault.name.startswith(args.fault or ""):
+            continue
+        what = injected(recording, fault)
+        before = watched(recording, what.usage, (0, HISTORY)) if fault.name == "new user" else past
+        stop = min(max(span.stop for _, span in what.spans) + HOUR, len(what.usage["runs"]))
+        after = watched(recording, what.usage, (HISTORY, stop), before, what.prices)
+        share, hours = share_found(recording, fault, what, after)
+        money = float(what.money.sum())
+        row = {"recording": name, "fault": fault.name, "injected": round(money, 2), "found": round(share, 3)}
+        line = f"{name:8}{fault.name:34}{money:10.2f} USD{share:8.1%}   after {', '.join(map(str, hours))} h"
+        print(json.dumps(row | {"hours": hours}) if args.json else line, flush=True)
+        total, all_found = total + money, all_found + share * money
+    end = len(recording.usage["runs"])
+    whole = watched(recording, recording.usage, (HISTORY, end), past)
+    told = [one for one in pages(whole) if (one.paged_ns or 0) >= 7 * 86_400_000_000_000]
+    for one in told if args.pages else ():
+        day = (one.paged_ns or 0) / 8.64e13
+        print(f"  {one.user} {one.operation} {one.kind} day {day:.2f}: {one.cost} {one.reason}")
+    rate = len(told) / ((end - 7 * DAY) / DAY / 7) / len(recording.users)
+    found = all_found / total
+    summary = {"recording": name, "found_of_all": round(found, 3), "false_pages_per_user_week": round(rate, 3)}
+    line = f"{name:8}of all injected money found within an hour: {found:.1%}; {rate:.2f} false pages a user-week"
+    print(json.dumps(summary) if args.json else line, flush=True)
 
 
 def main() -> int:
-    """Print the table; 0 where the traces are not there."""
+    """Print the tables; 0 where the traces are not there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--recording", choices=("traces", "demo"), help="only one of the two")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long the demo's shop is metered (%(default)s)")
     parser.add_argument("--fault", help="only faults whose name begins so")
     parser.add_argument("--pages", action="store_true", help="show the pages of the month without faults")
     args = parser.parse_args()
@@ -247,35 +235,12 @@ def main() -> int:
     if not bench.is_dir():
         print(f"skipped: no traces in {bench}; set METERCAST_BENCH")
         return 0
-    usage = recorded(bench)
-    past = watched(usage, 0, HISTORY, None, None)
-    rows, total, all_found = [], 0.0, 0.0
-    for fault in FAULTS:
-        if not fault.name.startswith(args.fault or ""):
-            continue
-        changed, money, spans = injected(usage, fault)
-        before = watched(changed, 0, HISTORY, None, None) if fault.name == "new user" else past
-        stop = min(max(span.stop for _, span in spans) + HOUR, len(usage["runs"]))
-        after = watched(changed, HISTORY, stop, before, fault.prices)
-        share, delays = share_found(after, fault, money, spans)
-        hours = [round(delay, 2) for delay in delays]
-        rows.append(
-            {"fault": fault.name, "injected": round(float(money.sum()), 2), "found": round(share, 3), "hours": hours}
-        )
-        total, all_found = total + money.sum(), all_found + share * money.sum()
-        line = f"{fault.name:34}{money.sum():10.2f} USD{share:8.1%}   after {', '.join(map(str, hours))} h"
-        print(json.dumps(rows[-1]) if args.json else line, flush=True)
-    whole = watched(usage, HISTORY, len(usage["runs"]), past, None)
-    weeks = (len(usage["runs"]) - 7 * DAY) / DAY / 7
-    told = [one for one in pages(whole) if (one.paged_ns or 0) >= 7 * 86_400_000_000_000]
-    for one in told if args.pages else ():
-        print(
-            f"  {one.user} {one.operation} {one.kind} day {(one.paged_ns or 0) / 8.64e13:.2f}: {one.cost} {one.reason}"
-        )
-    quiet = {"false_pages_per_user_week": round(len(told) / weeks / len(USERS), 3)}
-    summary = {"found_of_all": round(all_found / total, 3), **quiet}
-    line = f"of all injected money found within an hour: {all_found / total:.1%}; {quiet}"
-    print(json.dumps(summary) if args.json else line)
+    if args.recording != "demo":
+        judged(of_traces(bench), "traces", args)
+    if args.recording != "traces":
+        with tempfile.TemporaryDirectory() as directory:
+            recording = of_demo(bench, Path(directory), args.seconds)
+        judged(recording, "demo", args)
     return 0
 
 

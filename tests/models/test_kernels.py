@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from models import mixing, paths, quantiles, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import markov
+from models.forecasters import lstm_inference, markov
+from models.forecasters.lstm_network import CANDIDATES, STEP_FEATURES, TRAITS, LstmNetwork
 from models.panel import Panel
 
 pytestmark = pytest.mark.skipif(weighted._kernels is None, reason="models._kernels was not compiled")
@@ -66,7 +68,7 @@ def test_small_kernels_are_those_of_their_twins(monkeypatch: pytest.MonkeyPatch)
 
     def all_three() -> list[np.ndarray]:
         tidied = quantiles.tidy(loose)
-        return [tidied, quantiles.point_quantiles(values, kinds, mass), mixing.summed_loss(tidied, actual)]
+        return [tidied, quantiles.point_quantiles(values, kinds, mass), mixing.with_losses(np.ones(4), tidied, actual)]
 
     compiled = all_three()
     for module in (quantiles, mixing):
@@ -96,3 +98,32 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     bins, points, weights = np.full((1, 4), 9, np.uint8), np.zeros((1, 3)), np.ones((2, 4), np.float32)
     with pytest.raises(ValueError, match="a bin above 3"):
         weighted._kernels.weighted_quantiles(bins, points, weights, np.asarray(LEVELS), out, 1, 4, 2, 3)
+
+
+def test_a_network_computes_what_torch_computes() -> None:
+    """The LSTM's forward pass in compiled parts: all inputs wild, a batch that fills no block, labels and events."""
+    torch.manual_seed(4)
+    network = LstmNetwork(4, 64, 1, (3, 0, 2), planned=1).eval()
+    context = torch.stack([torch.randn(37, 24) * 3, (torch.rand(37, 24) < 0.8).float()], dim=2)
+    steps, traits = torch.randn(37, 50, CANDIDATES + STEP_FEATURES + 1) * 4, torch.randn(37, TRAITS)
+    inputs = (context, steps, traits, torch.randint(0, 3, (37, 3)) % torch.tensor([4, 1, 3]))
+    weights = lstm_inference.prepared(network)
+    assert weights is not None
+    with torch.inference_mode():
+        for ours, theirs in zip(
+            lstm_inference.outputs(network, weights, inputs),
+            lstm_inference.outputs(network, None, inputs),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-5, atol=2e-5)
+
+
+def test_forecasts_go_back_to_the_scale_of_their_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rising and never negative, as the twin puts them."""
+    random = np.random.default_rng(5)
+    values = torch.as_tensor(random.normal(0.0, 1.0, (6, 4, len(LEVELS))), dtype=torch.float32)
+    scale, level = random.gamma(2.0, 3.0, (6, 1)), random.normal(2.0, 1.0, (6, 1))
+    compiled = lstm_inference.restored(values, scale, level)
+    monkeypatch.setattr(lstm_inference, "IS_COMPILED", False)
+    monkeypatch.setattr(quantiles, "_kernels", None)
+    np.testing.assert_allclose(compiled, lstm_inference.restored(values, scale, level), rtol=1e-12)

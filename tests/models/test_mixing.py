@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.contracts import LEVELS
-from models.mixing import hedge, losses, mixture
+from models.mixing import hedge, mixture, with_losses
 
 COUNT = len(LEVELS)
 
@@ -13,6 +13,12 @@ COUNT = len(LEVELS)
 def flat(value: float) -> np.ndarray:
     """One certain value for one series over two windows: (series, horizon, levels)."""
     return np.full((1, 2, COUNT), value)
+
+
+def losses(forecasts: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Losses of members and, last, the count (series, members + 1), as `hedge` takes them."""
+    none = np.zeros(len(actual))
+    return np.stack([*(with_losses(none, one, actual) for one in forecasts), np.isfinite(actual).sum(axis=1)], axis=1)
 
 
 def test_the_better_member_gets_the_weight() -> None:

@@ -8,11 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).parents[2]
 ROWS = 20
+LINE_BYTES = 10
+"""A line of a client's record of what was acknowledged."""
+
 _SERVER = """
 import resource, signal, sys, time
 offset_s, limit_bytes = float(sys.argv.pop(1)), int(sys.argv.pop(1))
@@ -26,29 +32,31 @@ from serving.commands.serve import main
 sys.exit(main(sys.argv[1:]))
 """
 _CLIENT = """
-import http.client, json, os, sys, time
+import http.client, json, os, random, sys, time
 from pathlib import Path
-from tests.serving.chaos import body, MEDIA_TYPE, ROWS
-place, address, producer, begun_s = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
+from tests.serving.chaos import body, LINE_BYTES, MEDIA_TYPE, ROWS
+place, directory, producer, begun_s = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 log = os.open(place, os.O_CREAT | os.O_APPEND | os.O_RDWR)
-sequence = len(place.read_text().split())
+sequence = place.stat().st_size // LINE_BYTES
 connection = None
 while True:
     try:
         if connection is None:
-            connection = http.client.HTTPConnection("127.0.0.1", int(address.read_text()), timeout=30)
+            port = int(random.choice(sorted(directory.glob("server*.port"))).read_text())
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("POST", "/v1/events", body(producer, sequence, begun_s), {"Content-Type": MEDIA_TYPE})
         answer = connection.getresponse()
         text = answer.read()
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, IndexError, http.client.HTTPException):
         connection = None
         time.sleep(0.05)
         continue
     if answer.status == 202:
         counted = json.loads(text)
         assert counted["accepted"] + counted["duplicate"] == ROWS, text
-        os.write(log, f"{sequence}\\n".encode())
+        os.write(log, f"{sequence:9}\\n".encode())
         sequence += 1
+        time.sleep(random.random() * 0.15)
     elif answer.status not in (429, 503):
         sys.exit(f"{answer.status} {text!r}")
     else:
@@ -86,15 +94,42 @@ def _start(code: str, words: Sequence[str], **more: int) -> subprocess.Popen[str
 class Server:
     """`metercast serve` in a process of its own; its port is written to a file, where clients look it up."""
 
-    def __init__(self, directory: Path, clock_off_s: float = 0.0, url: str | None = None, limit_bytes: int = 0) -> None:
-        words = [str(clock_off_s), str(limit_bytes), "--data", str(directory / "data"), "--port", "0", "--json"]
-        words += ["--database-url", url] if url else []
-        self.process = _start(_SERVER, words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    def __init__(self, directory: Path, url: str | None = None, number: int = 0) -> None:
+        """Not started yet; those that share a database differ in ``number``."""
+        self._place = directory / f"server{number}.port"
+        self._told = directory / f"server{number}.log"
+        self._words = ["--data", str(directory / "data"), "--port", "0", "--json"]
+        self._words += ["--database-url", url] if url else []
+        self.port = 0
+
+    def start(self, clock_off_s: float = 0.0, limit_bytes: int = 0) -> Self:
+        """Begin to start; `ready` waits for its end."""
+        with self._told.open("a") as told:
+            words = [str(clock_off_s), str(limit_bytes), *self._words]
+            self.process = _start(_SERVER, words, stdout=subprocess.PIPE, stderr=told)
+        return self
+
+    def ready(self) -> Self:
+        """Wait until it listens; raises AssertionError with what it said when it ends instead."""
         assert self.process.stdout is not None
-        self.port = int(json.loads(self.process.stdout.readline())["url"].rpartition(":")[2])
-        waiting = directory / "port.new"
+        line = self.process.stdout.readline()
+        assert line, self._told.read_text()[-2_000:]
+        self.port = int(json.loads(line)["url"].rpartition(":")[2])
+        waiting = self._place.with_suffix(".new")
         waiting.write_text(str(self.port))
-        waiting.rename(directory / "port")
+        waiting.rename(self._place)
+        return self
+
+    def leads(self) -> bool:
+        """Whether its engine is the one that runs; of servers that share a database the others wait."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+                    return b"\nmetercast_engine_leads 1\n" in answer.read()
+            except urllib.error.HTTPError:  # its database was killed a moment ago
+                assert time.monotonic() < end, "the server does not come back"
+                time.sleep(0.1)
 
     def kill(self) -> None:
         """End it without a chance to tidy up."""
@@ -109,27 +144,25 @@ class Client:
 
     def __init__(self, directory: Path, name: str, begun_s: float) -> None:
         self._acknowledged = directory / f"{name}.acknowledged"
-        self._words = [str(self._acknowledged), str(directory / "port"), name, str(begun_s)]
-        self.process = _start(_CLIENT, self._words)
+        self._words = [str(self._acknowledged), str(directory), name, str(begun_s)]
 
     def acknowledged(self) -> int:
         """How many batches were acknowledged so far."""
-        return len(self._acknowledged.read_text().split()) if self._acknowledged.exists() else 0
+        return self._acknowledged.stat().st_size // LINE_BYTES if self._acknowledged.exists() else 0
 
-    def kill_and_start(self) -> None:
-        """End it at whatever it does, and start it again."""
-        self.kill()
+    def start(self) -> None:
+        """Go on where it was killed."""
         self.process = _start(_CLIENT, self._words)
 
     def kill(self) -> None:
         """End it; raises AssertionError when it had ended by itself, for an answer that it did not expect."""
-        assert self.process.poll() is None, "the client was refused"
+        assert self.process.poll() in (None, -signal.SIGKILL), "the client was refused"
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def wait_for(self, more: int) -> None:
         """Wait until so many more batches are acknowledged."""
-        aim, end = self.acknowledged() + more, time.monotonic() + 60
+        aim, end = self.acknowledged() + more, time.monotonic() + 300
         while self.acknowledged() < aim:
             assert self.process.poll() is None, "the client was refused"
             assert time.monotonic() < end, "nothing is acknowledged any more"

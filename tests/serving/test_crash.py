@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -18,15 +19,21 @@ from features.database import Location
 from serving.commands.log import main as log_main
 from serving.storage.history import History
 from tests.postgresql import Server as DatabaseServer
-from tests.serving.chaos import MEDIA_TYPE, ROWS, Client, Server, body, cycles
+from tests.serving.chaos import MEDIA_TYPE, ROWS, Server, body, cycles
+from tests.serving.kill_rounds import KillRounds
 
-KILLS = int(os.environ.get("METERCAST_KILLS", "4"))
+KILLS = int(os.environ.get("METERCAST_KILLS", "8"))
+"""Processes killed, half of them on each database."""
+
+MINUTES = float(os.environ.get("METERCAST_MINUTES", "600"))
+"""On each database no more are killed after so long; what was acknowledged until then is checked."""
+
 SEED = int(os.environ.get("METERCAST_SEED", "7"))
 
 
 def _check(location: Location, data: Path, acknowledged: dict[str, int], in_flight: int = 1) -> None:
     """The windows hold each acknowledged batch once, and at most one more a client, whose answer was lost."""
-    history, end = History(location), time.monotonic() + 60
+    history, end = History(location), time.monotonic() + 300
     least = sum(acknowledged.values())
     while history.windows(3600, 0, 2**62)["events"].sum() < least * ROWS:
         assert time.monotonic() < end, "the engine does not catch up"
@@ -43,47 +50,30 @@ def _check(location: Location, data: Path, acknowledged: dict[str, int], in_flig
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_kills_lose_and_double_nothing(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
-    """Server with its engine, client and database server are killed amid requests and steps; clocks jump meanwhile."""
+    """Servers with their engines, clients and the database server are killed amid requests; clocks jump meanwhile."""
     database: DatabaseServer | None = request.getfixturevalue("postgresql_server") if kind == "postgresql" else None
-    url = database.database() if database else None
-    location: Location = url or tmp_path / "data" / "metercast.db"
-    chance, begun_s = random.Random(SEED), float(int(time.time()))
-    server = Server(tmp_path, url=url)
-    clients = [Client(tmp_path, name, begun_s) for name in ("a", "b")]
-    victims = ["server", "server", "client", *(["database"] if database else ["torn"])]
-    for number in range(KILLS):
-        clients[number % 2].wait_for(chance.randint(1, 20))
-        victim = victims[number % len(victims)] if KILLS < 10 else chance.choice(victims)
-        if victim == "client":
-            chance.choice(clients).kill_and_start()
-        elif victim == "database" and database is not None:
-            database.restart(is_kill=KILLS >= 10)
-        else:
-            server.kill()
-            if victim == "torn":  # a frame that was being written when it stopped
-                with (tmp_path / "data" / "metercast.db-wal").open("ab") as journal:
-                    journal.write(chance.randbytes(chance.randint(1, 5_000)))
-            server = Server(tmp_path, clock_off_s=chance.choice((0.0, -200.0, 86_400.0)), url=url)
-    for client in clients:
-        client.wait_for(1)
-        client.kill()
-    _check(
-        location, tmp_path / "data", {name: client.acknowledged() for name, client in zip("ab", clients, strict=True)}
-    )
-    server.kill()
+    rounds = KillRounds(tmp_path, random.Random(SEED), database)
+    location: Location = rounds.url or tmp_path / "data" / "metercast.db"
+    with rounds.running():
+        rounds.run(KILLS // 2, time.monotonic() + 60 * MINUTES)
+        for client in rounds.clients.values():
+            client.wait_for(1)
+            client.kill()
+        _check(location, tmp_path / "data", rounds.acknowledged())
+    print(f"{kind}: {rounds.told()}; none lost, none twice, windows as of a clean replay", file=sys.stderr)
 
 
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     """Batches that cannot be written are refused with 503 until there is room; those acknowledged before are kept."""
     begun_s = float(int(time.time()))
-    server = Server(tmp_path, limit_bytes=1_200_000)
+    server = Server(tmp_path).start(limit_bytes=1_200_000).ready()
     acknowledged, status = 0, 202
     while status == 202 and acknowledged < 3_000:
         status = _post(server.port, acknowledged, begun_s)
         acknowledged += status == 202
     assert status == 503
     server.kill()
-    server = Server(tmp_path)
+    server.start().ready()
     assert _post(server.port, acknowledged, begun_s) == 202
     _check(tmp_path / "data" / "metercast.db", tmp_path / "data", {"a": acknowledged + 1}, in_flight=0)
     server.kill()

@@ -23,6 +23,8 @@ from serving.plans.plan_catalogue import PlanCatalogue
 from serving.plans.plan_files import load_plan, load_plans, parse_plan
 from serving.pricing.rate import rate
 from serving.pricing.usage import Period
+from serving.pricing.versioned_plan import VersionedPlan
+from serving.pricing.versions import rate_versions
 from serving.storage import window_table
 from serving.storage.history import History
 from serving.storage.tables import Tables
@@ -99,8 +101,8 @@ def test_bill_is_that_of_the_single_windows(history: History, biller: Biller) ->
 @pytest.mark.parametrize("plan_id", PLAN_IDS)
 def test_growth_ends_at_the_bill_and_never_falls(history: History, biller: Biller, plan_id: str) -> None:
     """The last point of the chart is the total, and spend only rises."""
-    versions = biller.versions(plan_id, "ada", PERIOD)
-    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    plan = VersionedPlan.over(biller.versions(plan_id, "ada", PERIOD), PERIOD)
+    grown = spend.growth(biller, history, plan, "ada", PERIOD.end_ns, 10)
     assert list(grown.costs.totals) == sorted(grown.costs.totals)
     assert grown.costs.totals[-1] == biller.bill(plan_id, "ada", PERIOD, HistoryReader(history, "ada")).total
 
@@ -111,7 +113,33 @@ def test_growth_follows_a_change_of_plan(history: History, biller: Biller) -> No
     later = BY_EVENT.replace("version: 1", f"version: 2, effective_from: {since}").replace('"10"', '"50"')
     before = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
     biller.plans.publish(parse_plan(later))
-    versions = biller.versions("by-event", "ada", PERIOD)
-    grown = spend.growth(biller, history, versions, "ada", PERIOD, PERIOD.end_ns, 10)
+    plan = VersionedPlan.over(biller.versions("by-event", "ada", PERIOD), PERIOD)
+    grown = spend.growth(biller, history, plan, "ada", PERIOD.end_ns, 10)
     bill = biller.bill("by-event", "ada", PERIOD, HistoryReader(history, "ada")).total
     assert grown.costs.totals[-1] == bill > before
+
+
+BY_HOUR = """
+plan: {id: by-hour, version: 1, currency: USD}
+meters: {runs: {meter: executions, value: units}}
+charges:
+  - {id: runs, meter: runs, model: graduated, tiers: [{up_to: 300, unit_price: "0.10"}, {up_to: null, unit_price: "1"}]}
+  - {id: fee, model: flat, price: "10"}
+"""
+
+
+def test_spend_grows_evenly_through_a_change_of_plan(history: History, biller: Biller) -> None:
+    """Every point of the chart is the bill of the period with what was used until then, before and after the change."""
+    since = datetime.fromtimestamp((PERIOD.start_ns + 30 * HOUR_NS) / 1e9, UTC).isoformat()
+    later = BY_HOUR.replace("version: 1", f"version: 2, effective_from: {since}").replace('"0.10"', '"0.07"')
+    for plan in (BY_HOUR, later):
+        biller.plans.publish(parse_plan(plan))
+    plan = VersionedPlan.over(biller.versions("by-hour", "ada", PERIOD), PERIOD)
+    grown = spend.growth(biller, history, plan, "ada", PERIOD.end_ns, 48)
+    records = usage_records(history.windows(3600, PERIOD.start_ns, PERIOD.end_ns, "ada"), HOUR_NS)
+    bills = [
+        rate_versions(plan.plans, [one for one in records if one.start_ns < moment], PERIOD).total
+        for moment in grown.moments_ns
+    ]
+    assert list(grown.costs.totals) == bills
+    assert len(set(bills)) > 40

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _WITHOUT_KERNEL, _WITHOUT_HYPERVISOR = 0x20, 0x40  # bits of `struct perf_event_attr`, see the manual page
 _PARANOID = "/proc/sys/kernel/perf_event_paranoid"
+_TCP_INFO_WITH_BYTES = 216
+"""Size of what the kernel tells of a connection since its bytes sent and sent again are part of it."""
 _CONNECT_S = 3.0
 
 
@@ -31,7 +33,7 @@ def checks() -> Iterator[Check]:
     yield "cycles", True, _cycles()
     found = os.path.exists("/proc/thread-self/io")
     yield "bytes of system calls", True, "counted by the kernel" if found else "not counted: no /proc/thread-self/io"
-    yield "network counters", True, "TCP_INFO" if hasattr(socket, "TCP_INFO") else "none: no TCP_INFO"
+    yield "network counters", True, _connections()
     yield "fork", True, "children meter themselves" if hasattr(os, "fork") else "none here"
     yield "metercast top", True, _control()
     yield _spool()
@@ -50,6 +52,21 @@ def _interception() -> str:
     compiler = shutil.which("cc") or shutil.which("gcc")
     how = "`pip install --force-reinstall` builds it" if compiler else "it needs a C compiler"
     return f"Python's own calls; the compiled engine sees C libraries too, {how}"
+
+
+def _connections() -> str:
+    """Whether the kernel counts the bytes of a TCP connection, to compare what is charged with."""
+    from metercast.native import is_compiled
+    from metercast.runtime import engine
+
+    if not hasattr(socket, "TCP_INFO"):
+        return "none: no TCP_INFO"
+    with socket.socket() as connection:
+        size_bytes = len(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 512))
+    if size_bytes < _TCP_INFO_WITH_BYTES:
+        return "TCP_INFO without bytes sent; Linux 4.19 or newer has them"
+    how = "connections are compared with it" if is_compiled(engine) else "the Python engine does not compare with it"
+    return f"TCP_INFO; {how}"
 
 
 def _cycles() -> str:

@@ -78,8 +78,7 @@ class Shipper:
 
     def start(self) -> None:
         """Start the thread; it works for no operation, whatever is open now."""
-        if self.settings.journal:
-            self._guard(self._open_journal)
+        self._guard(self._open_journal)
         token = self.engine.current.set(None)
         try:
             self._thread.start()
@@ -104,8 +103,9 @@ class Shipper:
         if delivery is None or delivery.spool is None:
             return
         directory = delivery.spool.directory
-        keeps_records = self._pseudonyms is None  # a file of records would have the names that are to be hidden
-        self._journal = delivery.journal = Journal(directory, delivery.producer, self.engine, keeps_records)
+        if self.settings.journal:
+            keeps_records = self._pseudonyms is None  # a file of records would have the names that are to be hidden
+            self._journal = delivery.journal = Journal(directory, delivery.producer, self.engine, keeps_records)
         self._killed = of_killed_processes(directory, delivery.spool.suffix)
 
     def switch(self, is_on: bool, reason: str) -> None:

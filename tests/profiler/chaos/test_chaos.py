@@ -59,7 +59,7 @@ def test_ten_times_more_than_can_be_shipped(program, tmp_path):
     server.answers.clear()
     deliver_the_spool(program, server, tmp_path)
     server.close()
-    assert delivered(server) == (int(produced),) * 3
+    assert delivered(server) == (int(produced),) * 3, errors
     assert server.total("units", meter="dropped_events") > 0
     assert not server.gaps()
     assert Program.lost(errors) == 0
@@ -72,7 +72,7 @@ def test_a_server_that_fails_in_every_way(program, tmp_path):
     server.calm_at_s = 0.0
     deliver_the_spool(program, server, tmp_path)
     server.close()
-    assert delivered(server) == (int(produced),) * 3
+    assert delivered(server) == (int(produced),) * 3, errors
     assert not server.gaps()
     assert Program.lost(errors) == 0
 
@@ -95,7 +95,7 @@ def test_a_server_that_goes_and_comes_back(program, tmp_path):
     server.batches = batches
     deliver_the_spool(program, server, tmp_path)
     server.close()
-    assert delivered(server) == (int(produced),) * 3
+    assert delivered(server) == (int(produced),) * 3, errors
     assert not server.gaps()
     assert Program.lost(errors) == 0
 
@@ -110,7 +110,7 @@ def test_a_spool_beyond_its_limit(program, tmp_path):
     server = Server(port)
     deliver_the_spool(program, server, tmp_path)
     server.close()
-    assert delivered(server) == (int(produced),) * 3
+    assert delivered(server) == (int(produced),) * 3, errors
 
 
 def test_a_full_disk(program, tmp_path):
@@ -180,7 +180,7 @@ def test_a_storm_of_forks_while_the_server_comes_and_goes(program, tmp_path):
     server.calm_at_s = 0.0
     deliver_the_spool(program, server, tmp_path)
     server.close()
-    assert delivered(server) == (int(produced),) * 3
+    assert delivered(server) == (int(produced),) * 3, errors
     assert not server.gaps()
     assert Program.lost(errors) == 0
 
@@ -207,7 +207,7 @@ def test_sigkill_at_any_moment(program, tmp_path, capacity):
     journals = list((tmp_path / "spool").rglob("*.journal*"))
     recorded = {path.name.partition(".")[0]: struct.unpack_from("<Q", path.read_bytes())[0] for path in journals}
     server.answers.clear()
-    program(server.url, text=EMPTY, METERCAST_JOURNAL="1", METERCAST_TIMEOUT_S="20").end()
+    program(server.url, text=EMPTY, METERCAST_TIMEOUT_S="20").end()
     deliver_the_spool(program, server, tmp_path)
     server.close()
     arrived, told = dict.fromkeys(recorded, 0), dict.fromkeys(recorded, 0)

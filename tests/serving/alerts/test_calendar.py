@@ -6,13 +6,19 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from serving.alerts import calendar
 from serving.alerts.calendar import planned
 from serving.alerts.hook import DetectionHook
-from serving.alerts.store import AnomalyStore, read_open
-from tests.serving.alerts.test_hook import SECOND, found, price, run, usual
+from serving.alerts.masks import Masks
+from serving.alerts.store import AnomalyStore, create, read_open
+from serving.alerts.watch_list import WatchList
+from tests.serving.alerts.closed_windows import Feed
+from tests.serving.alerts.test_hook import SECOND, found, price, run, usual, window
+
+USERS = ("ada", "ben", "cem")
 
 STORM = [(9_000.0, 5.0, 10.0)] * 3
 
@@ -30,6 +36,47 @@ def test_nothing_is_told_of_what_was_planned() -> None:
         calendar.add(connection, planned("*", operation, 1_000 * SECOND, 2_000 * SECOND))
         run([*usual(40), *STORM], hook, connection)
         assert len(found(connection)) == count
+
+
+def windows(count: int, start: int, **network: float) -> list[pl.DataFrame]:
+    """Seconds in which three users check out, some of them with more network a run than the usual kilobyte."""
+    frames = []
+    for at in range(start, start + count):
+        parts = [window(at, network.get(user, 1_000 + at % 5), 5.0) for user in USERS]
+        named = [part.with_columns(user_id=pl.lit(user)) for part, user in zip(parts, USERS, strict=True)]
+        frames.append(pl.concat(named))
+    return frames
+
+
+@pytest.mark.parametrize(("others", "told"), [({}, set()), ({"cem": 9_000.0}, {"cem"})])
+def test_what_is_planned_for_one_is_quiet_above_too(others: dict[str, float], told: set[str]) -> None:
+    """The campaign of one customer is no anomaly of all; the storm of another in that time is told."""
+    connection, hook, feed = sqlite3.connect(":memory:"), DetectionHook(1, price=price), Feed()
+    create(connection)
+    calendar.add(connection, planned("ben", "checkout", 1_100 * SECOND, 1_200 * SECOND))
+    for frame in [*windows(100, 1_000), *windows(5, 1_100, ben=9_000.0, **others), *windows(2, 1_105)]:
+        feed.close(hook, frame, connection)
+    assert {one.user for one in read_open(connection)} == told
+
+
+def test_what_was_planned_does_not_become_usual() -> None:
+    """Usage of planned time is not learnt: the same again, unplanned, is told as if it were the first time."""
+    scores = []
+    for campaign in (0, 20):
+        connection, hook, feed = sqlite3.connect(":memory:"), DetectionHook(1, price=price), Feed()
+        create(connection)
+        calendar.add(connection, planned("*", "checkout", 1_100 * SECOND, 1_120 * SECOND))
+        for frame in [*windows(100, 1_000), *windows(campaign, 1_100, ben=9_000.0), *windows(3, 1_130, ben=9_000.0)]:
+            feed.close(hook, frame, connection)
+        scores += [(one.user, one.score) for one in read_open(connection)]
+    assert [user for user, _ in scores] == ["ben", "ben"]
+    assert scores[0] == scores[1]
+
+
+def test_wrong_of_all_customers_holds_for_each() -> None:
+    """A verdict on an operation of everyone raises the bar of each of its users; of other operations it does not."""
+    masks = Masks(WatchList(None), bars={("*", "checkout"): 1.5, ("ada", "pay"): 3.0})
+    assert [masks.bar("ada", "checkout"), masks.bar("ada", "pay"), masks.bar("ben", "pay")] == [1.5, 3.0, 1.0]
 
 
 def test_repeated_events_cover_their_repetitions() -> None:

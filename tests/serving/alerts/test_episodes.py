@@ -89,11 +89,11 @@ def test_everyone_s_excess_of_one_user_is_that_user_s() -> None:
 
 
 def test_only_what_is_worth_it_is_told() -> None:
-    """An episode pages once what it has cost passes a share of the daily spend, and once only."""
+    """An episode pages once what it will have cost in an hour passes a share of the daily spend, and once only."""
     watch = episodes(daily_spend=300.0)
     told = [watch.follow([reading("ada", "pay", 300)], minute * MINUTE_NS)[0].paged_ns for minute in range(1, 6)]
-    assert told[:2] == [None, None]
-    assert told[2:] == [4 * MINUTE_NS] * 3
+    assert told[0] is None
+    assert told[1:] == [3 * MINUTE_NS] * 4
 
 
 def test_it_ends_after_quiet_windows() -> None:
@@ -116,3 +116,19 @@ def test_what_was_usual_at_first_measures_the_whole_episode() -> None:
 def test_using_less_is_no_alert() -> None:
     """A severe fall costs nobody anything."""
     assert episodes().follow([reading("ada", "pay", 1.0)], MINUTE_NS) == []
+
+
+def test_what_goes_on_is_told_sooner_than_what_was_one_burst() -> None:
+    """Of equal cost so far: what lasts will have cost more before anybody has acted."""
+    paged = []
+    for values in ([500, 0, 0, 0, 0, 0], [180, 180, 180, 180, 180, 180]):
+        watched = episodes(daily_spend=300.0)
+        found = [
+            watched.follow([reading("ada", "pay", value, severity=3.0 if value else 0.0)], MINUTE_NS * (minute + 1))
+            for minute, value in enumerate(values)
+        ]
+        last = [one for part in found for one in part][-1]
+        assert last.cost is not None
+        assert last.cost < Decimal("0.02") * 300
+        paged.append(last.paged_ns is not None)
+    assert paged == [False, True]

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import uvicorn
@@ -22,9 +22,12 @@ from tests.serving.conftest import event
 class Served:
     """A server in a thread, and what its way in holds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, keep_alive_s: int = 5) -> None:
         self.app = create_app(settings)
-        config = uvicorn.Config(self.app, http=protocol_of(self.app), port=0, log_config=None, server_header=False)
+        http = protocol_of(self.app)
+        config = uvicorn.Config(
+            self.app, http=http, port=0, log_config=None, server_header=False, timeout_keep_alive=keep_alive_s
+        )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -63,12 +66,14 @@ def _talk(port: int, data: bytes, answers: int = 1) -> list[tuple[int, dict[str,
     """Send bytes, read so many answers: status, headers and document of each."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(data)
-        file, found = connection.makefile("rb"), []
-        for _ in range(answers):
-            status = int(file.readline().split()[1])
-            headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(file.readline, b"\r\n"))
-            found.append((status, headers, json.loads(file.read(int(headers["content-length"])))))
-        return found
+        file = connection.makefile("rb")
+        return [_answer(file) for _ in range(answers)]
+
+
+def _answer(file: BinaryIO) -> tuple[int, dict[str, str], Any]:
+    status = int(file.readline().split()[1])
+    headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(file.readline, b"\r\n"))
+    return status, headers, json.loads(file.read(int(headers["content-length"])))
 
 
 def test_answers_are_those_of_the_usual_way(served: Served) -> None:
@@ -118,6 +123,44 @@ def test_connections_end_when_asked(served: Served) -> None:
         assert answer.startswith(b"HTTP/1.1 202 Accepted\r\n")
         assert b"\r\nconnection: close\r\n" in answer
         assert b"\r\nx-request-id: mine-1\r\n" in answer
+
+
+def test_a_head_that_is_known_means_the_same_again(served: Served) -> None:
+    """Bodies of other lengths, in parts, with the next request behind them, and questions in between."""
+    bodies = [_body(number, 10**number) for number in range(6)]
+    question = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    other = _request(bodies[5], "X-Request-Id: mine-1")
+    parts = [_request(bodies[0]), _request(bodies[1])[:-30], _request(bodies[1])[-30:] + _request(bodies[2]),
+             question, _request(bodies[3])[:60], _request(bodies[3])[60:], other, _request(bodies[0])]  # fmt: skip
+    found = []
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        file = connection.makefile("rb")
+        for part, answers in zip(parts, (1, 0, 2, 1, 0, 1, 1, 1), strict=True):
+            connection.sendall(part)
+            time.sleep(0.02 if not answers else 0)
+            found += [_answer(file) for _ in range(answers)]
+    assert [status for status, _, _ in found] == [202, 202, 202, 200, 202, 202, 202]
+    assert [document.get("accepted") for _, _, document in found] == [1, 1, 1, None, 1, 1, 0]
+    assert found[5][1]["x-request-id"] == "mine-1"
+    assert not served.held_bytes()
+
+
+def test_a_connection_that_rests_is_closed(settings: Settings) -> None:
+    """After the time set, counted from the last answer; one whose body is still coming stays open."""
+    served = Served(settings, keep_alive_s=2)
+    try:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+            file = connection.makefile("rb")
+            for number in range(3):  # longer in all than the time set
+                connection.sendall(_request(_body(number))[:-5])
+                time.sleep(0.8)
+                connection.sendall(_request(_body(number))[-5:])
+                assert _answer(file)[0] == 202
+            started = time.monotonic()
+            assert file.read() == b""
+            assert time.monotonic() - started > 0.5
+    finally:
+        served.stop()
 
 
 def test_a_sender_that_goes_away_leaves_nothing_held(served: Served) -> None:

@@ -56,6 +56,7 @@ def bodies(things: Things) -> dict[tuple[str, str], Any]:
         ("PUT", "/v1/prices/signals/{name}"): {"value": "9"},
         ("POST", "/v1/quotes"): {"user": OTHER, "plan": "timed"},
         ("POST", "/v1/quotes/redeem"): {"token": things["token"]},
+        ("POST", "/v1/retractions"): {"user": OTHER, "reason": "to pay less", "dry_run": True},
         ("POST", "/v1/webhooks"): {"url": "https://127.0.0.1/hook"},
     }
 

@@ -84,7 +84,7 @@ def test_open_windows_take_the_place_of_what_was_expected_of_them() -> None:
     """Used 10 with half a window passed leaves half of a path's window; rounding never takes back what was used."""
     request = Request("acme", 0, 10 * SECOND, 0, 1)
     span = Span(0, SECOND, 4)
-    factors = PathFactors(_Nothing(), request, [], [CPU], np.zeros(1), span)  # type: ignore[arg-type]
+    factors = PathFactors(_Nothing(), request, [], [CPU], {}, span)  # type: ignore[arg-type]
     sampled = SampledUsage(Model(None, {}), span, [CPU], np.array([100.0]), factors)  # type: ignore[arg-type]
     sampled.keep(np.array([[[8.0, 2.0, 2.0, 2.0]], [[0.0, 4.0, 0.0, 0.0]]]), [0])
     unopened = sampled.futures(OpenUsage())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from metercast.event import BATCH_MEDIA_TYPE
 
 from features.database import connect
 from serving.accounts.commerce import Commerce
@@ -49,6 +50,10 @@ class Shop:
     def close(self, user: str = "acme", **more: str) -> Any:
         """POST /v1/invoices."""
         return self.client.post("/v1/invoices", json={"user": user} | self.span | more)
+
+    def spent(self, user: str) -> Decimal:
+        """What the minute costs a user so far."""
+        return D(self.client.get("/v1/spend", params={"user": user} | self.span).json()["spend"])
 
     def post(self, number: str, what: str) -> Any:
         """POST about one invoice."""
@@ -255,3 +260,46 @@ def test_an_erased_customer_leaves_amounts_without_a_name(shop: Shop) -> None:
         name for name in names if name.startswith(("ledger", "invoices", "prepaid", "customer", "estimates", "quotes"))
     ]
     assert not any("acme" in str(row) for name in money for row in tables.rows(f"SELECT * FROM {name}"))
+
+
+def test_events_taken_back_are_credited_on_the_next_invoice(shop: Shop) -> None:
+    """The issued invoice stays and is made again from the log; its correction is what the wrong events had cost."""
+    wrong = {"producer": "test", "epoch": 1, "first_sequence": shop.feed.sequence + 1, "reason": "metered twice"}
+    right = shop.spent("acme")
+    shop.use([("acme", 30.5), ("globex", 31.5)])
+    first = shop.close().json()
+    assert D(first["total"]) > right
+    assert shop.client.post("/v1/retractions", json=wrong | {"user": "acme", "dry_run": True}).json()["events"] == 1
+    for events, before in ((1, 0), (0, 1)):
+        answer = shop.client.post("/v1/retractions", json=wrong | {"user": "acme"}).json()
+        assert (answer["events"], answer["events_retracted_before"]) == (events, before)
+        assert answer["invoices_to_correct"] == ([first["number"]] if events else [])
+    assert shop.client.get(f"/v1/invoices/issued/{first['number']}").json() == first
+    assert shop.client.get(f"/v1/invoices/issued/{first['number']}/reproduction").json()["same"]
+    lines = shop.post(first["number"], "corrections")["lines"]
+    assert sum(D(line["amount"]) for line in lines) == right - D(first["total"])
+    assert shop.post(first["number"], "corrections")["lines"] == []
+    (told,) = shop.client.get("/v1/retractions").json()["retractions"]
+    assert (told["producer"], told["sequence"], told["events"]) == ("test", wrong["first_sequence"], 1)
+    acts = shop.client.get("/v1/audit").json()["acts"]
+    assert any(act["act"] == "events.retract" and act["subject"] == "metered twice" for act in acts)
+
+
+def test_what_is_taken_back_is_not_spent(shop: Shop) -> None:
+    """Spend of an open period sinks to what remains; a sender cannot take back by itself."""
+    before = shop.spent("globex")
+    wrong = {"producer": "test", "first_sequence": shop.feed.sequence + 1, "reason": "a test"}
+    shop.use([("globex", 30.5)])
+    assert shop.spent("globex") > before
+    assert shop.client.post("/v1/retractions", json=wrong).json()["events"] == 1
+    worker = shop.client.app.state.platform.worker  # type: ignore[attr-defined]
+    end = time.monotonic() + 30
+    while worker.status()["lag"]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert shop.spent("globex") == before
+    body = {"producer": "retraction-1-test", "epoch": 1, "sequence": 1, "events": []}
+    refused = shop.client.post("/v1/events", json=body, headers={"Content-Type": BATCH_MEDIA_TYPE})
+    assert (refused.status_code, "begins no sender's name" in refused.json()["detail"]) == (400, True)
+    assert shop.client.post("/v1/retractions", json={"reason": "none"}).status_code == 422
+    assert shop.client.post("/v1/retractions", json={"user": "nobody", "reason": "none"}).status_code == 404

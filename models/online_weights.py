@@ -1,0 +1,188 @@
+"""Weights of an ensemble's members that learn as windows end: what each member lost lately, series by series.
+
+Members are judged by forecasts made from two origins, a season apart, the later one a season or a little more ago. The
+origins lie on a grid that depends on the clock alone, so for as long as they hold, a window that ends costs nothing but
+its own losses: the forecasts of it lie ready. A panel never seen before, as in a backtest, gives the same bit for bit,
+as all is summed up window by window in either case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contracts import LEVELS, State
+from models.mixing import with_losses
+from models.panel import Panel
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Digests = NDArray[np.uint64]
+
+LOOKBACKS = 2
+"""Members are judged from so many origins."""
+
+ORIGINS = 6
+"""So many in a season may be judged from; between two of them the forecasts that are judged stay the same."""
+
+MOST_SERIES = 20_000
+"""So many series are remembered; those asked for longest ago are forgotten first."""
+
+Ask = Callable[[Panel, int], Callable[[str, Index], Array]]
+"""From a panel and a horizon to what asks a member, by name, for some rows: quantiles (rows, horizon, levels)."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of the series of a panel: losses up to window ``until``, and forecasts of those after it.
+
+    ``digests`` (series, 2) tell the past up to ``until``; ``sums`` (origins, series, members + 1) are losses and, last,
+    how many windows they are of; ``ahead`` (origins, members, series, windows, levels) begins at ``until``.
+    """
+
+    key: str
+    until: int
+    digests: Digests
+    sums: Array
+    ahead: Array
+
+
+class OnlineWeights:
+    """Losses of members, learnt window by window; see the module's docstring. Threads may share one."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def learn_many(self, panel: Panel, horizon: int, ask: Ask) -> Array:
+        """Take in all windows of a panel; losses and counts (series, members + 1) as `models.mixing.hedge` takes them.
+
+        Only what is new costs anything: windows since the last call, series whose past is not the one that was seen,
+        and all series where the origins have moved on. ``horizon`` is what weights are wanted for, a shorter one is
+        judged on so many windows only.
+        """
+        with self._lock:
+            known = self._seen.pop(panel.series, None)
+            found = self._learnt(known, panel, min(horizon, _reach(panel.season)), ask)
+            self._seen[panel.series] = found
+            while len(self._seen) > 1 and sum(map(len, self._seen)) > MOST_SERIES:
+                self._seen.popitem(last=False)
+            return np.asarray(found.sums.sum(axis=0), dtype=np.float64)
+
+    def state(self) -> State:
+        """What `restore` needs."""
+        with self._lock:
+            kept = list(self._seen.items())
+        document = {
+            "names": self.names,
+            "panels": [{"series": series, "key": one.key, "until": one.until} for series, one in kept],
+        }
+        arrays = {
+            f"{place}/{name}": getattr(one, name)
+            for place, (_, one) in enumerate(kept)
+            for name in ("digests", "sums", "ahead")
+        }
+        return State(document, arrays)
+
+    @classmethod
+    def restore(cls, state: State) -> Self:
+        """The weights that `state` described."""
+        online = cls(tuple(state.document["names"]))
+        for place, panel in enumerate(state.document["panels"]):
+            arrays = (np.asarray(state.arrays[f"{place}/{name}"]) for name in ("digests", "sums", "ahead"))
+            online._seen[tuple(panel["series"])] = _Seen(panel["key"], panel["until"], *arrays)
+        return online
+
+    def _learnt(self, known: _Seen | None, panel: Panel, reach: int, ask: Ask) -> _Seen:
+        cuts = judged_cuts(panel)
+        key = _key(panel, cuts, reach)
+        first = panel.start_ns // panel.window_ns
+        if known is None or known.key != key or known.until > first + panel.windows:
+            return self._judged(panel, np.arange(len(panel.series)), cuts, reach, ask, key)
+        before, digests = _digests(panel.values, known.until - first)
+        revised = np.flatnonzero((before != known.digests).any(axis=1))
+        now = self._advanced(known, panel, digests, known.until - first)
+        if len(revised):
+            anew = self._judged(panel, revised, cuts, reach, ask, key)
+            now.sums[:, revised], now.ahead[:, :, revised] = anew.sums, anew.ahead
+        return now
+
+    def _judged(self, panel: Panel, rows: Index, cuts: list[int], reach: int, ask: Ask, key: str) -> _Seen:
+        """What is known of some rows, from forecasts made now of windows since the judged origins."""
+        first, width = panel.start_ns // panel.window_ns, _every(panel.season) - 1
+        shape = (len(cuts), len(self.names), len(rows), width, len(LEVELS))
+        ahead, sums = np.zeros(shape), np.zeros((len(cuts), len(rows), len(self.names) + 1))
+        for place, cut in enumerate(cuts):
+            far = min(reach, panel.windows - cut + width)
+            asked = ask(panel.until(cut), far)
+            actual = panel.values[rows, cut : cut + far]
+            for member, name in enumerate(self.names):
+                steps = asked(name, rows)
+                part = steps[:, panel.windows - cut :]
+                ahead[place, member, :, : part.shape[1]] = part
+                sums[place, :, member] = with_losses(sums[place, :, member], steps[:, : actual.shape[1]], actual)
+            sums[place, :, -1] += np.isfinite(actual).sum(axis=1)
+        digests = _digests(panel.values[rows], panel.windows)[1]
+        return _Seen(key, first + panel.windows, digests, sums, ahead)
+
+    def _advanced(self, known: _Seen, panel: Panel, digests: Digests, seen: int) -> _Seen:
+        """What is known once the windows from ``seen`` on have been compared with their forecasts."""
+        new, sums, ahead = panel.windows - seen, known.sums.copy(), known.ahead
+        cuts = judged_cuts(panel)
+        reach = int(known.key.split(":", 1)[0])
+        for place, cut in enumerate(cuts):
+            count = max(0, min(new, cut + reach - seen))
+            actual = panel.values[:, seen : seen + count]
+            for member in range(len(self.names)):
+                steps = ahead[place, member, :, :count]
+                sums[place, :, member] = with_losses(sums[place, :, member], steps, actual)
+            sums[place, :, -1] += np.isfinite(actual).sum(axis=1)
+        rest = np.zeros_like(ahead)
+        rest[:, :, :, : ahead.shape[3] - new] = ahead[:, :, :, new:]
+        return _Seen(known.key, known.until + new, digests, sums, rest)
+
+
+def judged_cuts(panel: Panel) -> list[int]:
+    """The windows of a panel that members are judged from, the latest first; none where there is too little past."""
+    every, first = _every(panel.season), panel.start_ns // panel.window_ns
+    latest = (first + panel.windows - panel.season) // every * every - first
+    cuts = [latest - back * panel.season for back in range(LOOKBACKS)]
+    return [cut for cut in cuts if cut >= max(2, panel.season // 2)]
+
+
+def _every(season: int) -> int:
+    """Windows between origins on the grid."""
+    return max(1, season // ORIGINS)
+
+
+def _reach(season: int) -> int:
+    """Windows that are forecast at most."""
+    return LOOKBACKS * season + _every(season) - 1
+
+
+def _key(panel: Panel, cuts: list[int], reach: int) -> str:
+    """Changes with all that the judged forecasts rest on, but for the values of the series themselves."""
+    first = panel.start_ns // panel.window_ns
+    planned = b"" if panel.planned is None else panel.planned.tobytes()
+    told = [panel.start_ns, panel.window_ns, panel.season, *(first + cut for cut in cuts)]
+    return f"{reach}:{hashlib.sha256(repr((told, panel.tenants, panel.resources)).encode() + planned).hexdigest()}"
+
+
+def _digests(values: Array, seen: int) -> tuple[Digests, Digests]:
+    """Digests of each series (series, 2) up to window ``seen``, and of all of it."""
+    before, whole = [], []
+    for row in np.ascontiguousarray(values):
+        digest = hashlib.blake2b(row[:seen].tobytes(), digest_size=16)
+        before.append(digest.digest())
+        digest.update(row[seen:].tobytes())
+        whole.append(digest.digest())
+    parts = (np.frombuffer(b"".join(each), dtype=np.uint64).reshape(-1, 2) for each in (before, whole))
+    return next(parts), next(parts)

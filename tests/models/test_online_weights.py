@@ -1,0 +1,110 @@
+"""Weights learnt window by window are those that a look at the whole past gives."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.contracts import State
+from models.forecasters.npts import Npts, NptsConfig
+from models.forecasters.seasonal_naive import SeasonalNaive
+from models.online_weights import OnlineWeights, judged_cuts
+from models.panel import Panel
+
+MEMBERS = {"naive": SeasonalNaive(), "near": Npts(), "recent": Npts(NptsConfig(power=3.0))}
+HOUR_NS = 3_600_000_000_000
+
+
+class Asked:
+    """Asks the members, and counts the rows they were asked for."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def __call__(self, panel: Panel, horizon: int) -> Callable[[str, np.ndarray], np.ndarray]:
+        """As the ensemble does."""
+
+        def ask(name: str, rows: np.ndarray) -> np.ndarray:
+            self.rows += len(rows)
+            return MEMBERS[name].quantiles(panel.select(rows), horizon)
+
+        return ask
+
+
+def panel(windows: int, start: int = 7) -> Panel:
+    """Five series with a rhythm of 12 windows, one of them with gaps."""
+    random = np.random.default_rng(0)
+    values = random.gamma(3.0, 1.0, (5, 200)) * (1.5 + np.sin(2 * np.pi * np.arange(200) / 12))
+    values[2, random.random(200) < 0.2] = np.nan
+    names = tuple("abcde")
+    return Panel(names, names, ("cpu",) * 5, values[:, :windows], start * HOUR_NS, HOUR_NS, 12)
+
+
+@pytest.mark.parametrize("horizon", [3, 15, 60])
+def test_learning_online_is_learning_at_once(horizon: int) -> None:
+    """Windows that come one by one, two at a time or after a pause give the same losses bit for bit."""
+    online = OnlineWeights(tuple(MEMBERS))
+    for windows in (60, 61, 62, 63, 65, 66, 80, 81, 83, 84, 85):
+        found = online.learn_many(panel(windows), horizon, Asked())
+        alone = OnlineWeights(tuple(MEMBERS)).learn_many(panel(windows), horizon, Asked())
+        np.testing.assert_array_equal(found, alone)
+    assert found[:, :-1].min() > 0
+
+
+def test_a_window_that_ends_asks_nobody() -> None:
+    """While the judged origins hold, members are not asked again; where they move on, all are, from both."""
+    online, asked = OnlineWeights(tuple(MEMBERS)), Asked()
+    online.learn_many(panel(83), 60, asked)
+    at_first = asked.rows
+    assert judged_cuts(panel(83)) == judged_cuts(panel(84)) != judged_cuts(panel(85))
+    online.learn_many(panel(84), 60, asked)
+    assert asked.rows == at_first == 2 * len(MEMBERS) * 5
+    online.learn_many(panel(85), 60, asked)
+    assert asked.rows == 2 * at_first
+
+
+def test_a_series_whose_past_was_revised_is_judged_anew() -> None:
+    """Usage that is entered late changes the weights of its own series, at the cost of that series alone."""
+    online, asked = OnlineWeights(tuple(MEMBERS)), Asked()
+    online.learn_many(panel(83), 60, asked)
+    at_first = asked.rows
+    values = panel(84).values.copy()
+    values[3, 70] *= 9
+    revised = replace(panel(84), values=values)
+    found = online.learn_many(revised, 60, asked)
+    assert asked.rows - at_first == 2 * len(MEMBERS)
+    np.testing.assert_array_equal(found, OnlineWeights(tuple(MEMBERS)).learn_many(revised, 60, Asked()))
+
+
+def test_what_was_learnt_outlives_a_restart() -> None:
+    """The state is a JSON document and arrays without pickle, and what is restored asks nobody either."""
+    online, asked = OnlineWeights(tuple(MEMBERS)), Asked()
+    online.learn_many(panel(83), 60, Asked())
+    state, file = online.state(), io.BytesIO()
+    np.savez(file, **state.arrays)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as arrays:
+        restored = OnlineWeights.restore(State(state.document, dict(arrays)))
+    np.testing.assert_array_equal(restored.learn_many(panel(84), 60, asked), online.learn_many(panel(84), 60, Asked()))
+    assert asked.rows == 0
+
+
+def test_nothing_after_a_window_counts() -> None:
+    """The future permuted leaves losses as they are."""
+    whole = panel(120)
+    mixed = whole.values.copy()
+    mixed[:, 84:] = mixed[:, :83:-1]
+    told = [
+        OnlineWeights(tuple(MEMBERS)).learn_many(one.until(84), 60, Asked())
+        for one in (whole, replace(whole, values=mixed))
+    ]
+    np.testing.assert_array_equal(*told)
+
+
+def test_too_short_a_past_judges_nobody() -> None:
+    """Without a season behind the origin there are no losses, and the priors decide."""
+    assert (OnlineWeights(tuple(MEMBERS)).learn_many(panel(10), 60, Asked()) == 0).all()
