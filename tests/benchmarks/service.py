@@ -9,9 +9,11 @@ left out, and why is told.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -50,9 +52,8 @@ class Server:
             options = ["--cpu-only", "-o", str(directory / "scalene.json")]
             command = [sys.executable, "-m", "scalene", "run", *options, program[0], "---", *program[1:]]
         with (directory / f"{mode}.errors").open("w") as errors:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, cwd=ROOT
-            )
+            pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
+            self.process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, **pipes)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         self.connection = http.client.HTTPConnection("127.0.0.1", int(line)) if line.isdecimal() else None
@@ -96,9 +97,12 @@ def main() -> None:
             time.sleep(IDLE_S)
             idle = {mode: used_ns + servers[mode].cpu_ns() for mode, used_ns in idle.items()}
         finally:
-            for process in (receiver, *(server.process for server in started.values())):
-                process.kill()
-                process.wait()
+            for server in started.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(server.process.pid, signal.SIGKILL)  # scalene's server is a child of what was started
+                server.process.wait()
+            receiver.kill()
+            receiver.wait()
     figures = {
         mode: {
             "cpu_us_per_request": round(statistics.median(row[mode] for row in used), 1),
@@ -138,7 +142,6 @@ def receive() -> None:
 def serve(mode: str, directory: Path) -> None:
     """The service itself; knows nothing of Metercast."""
     import asyncio
-    import contextlib
     import hashlib
     import socket
     import sqlite3
@@ -185,8 +188,6 @@ def serve(mode: str, directory: Path) -> None:
 
 def _tracing(app: object, per_step: bool) -> object:
     """OpenTelemetry's instrumentation of FastAPI with a batch processor, and a span a step by hand if asked for."""
-    import contextlib
-
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult

@@ -188,6 +188,22 @@ def test_functions_named_on_the_command_line_are_operations(metered, tmp_path):
         assert run.total("units", name, "CPU_INSTRUCTION") == 2
 
 
+def test_functions_that_are_not_there_are_told_and_the_program_goes_on(metered, tmp_path):
+    """A misspelt function, a class, a module that is not imported: each is named with what would do."""
+    (tmp_path / "shopping.py").write_text(
+        "def order(): return 1\nclass Cart:\n    def add(self): return 2\nclass Basket(Cart): pass\n"
+    )
+    names = ("shopping:ordr", "shopping:Cart", "shopping:Basket.ad", "program:main", "shopping:Basket.add")
+    options = [word for name in names for word in ("--operation", name)]
+    run = metered("import shopping\nprint(shopping.order(), shopping.Basket().add())", options=options)
+    assert run.output == "1 2\n"
+    assert "shopping has no 'ordr'; it has order, Cart, Basket" in run.errors
+    assert "Cart is no function but a class" in run.errors
+    assert "Basket has no 'ad'; it has" in run.errors
+    assert "the program did not import program" in run.errors
+    assert run.total("units", "Basket.add", "CPU_INSTRUCTION") == 1
+
+
 def test_sigterm_ships_what_was_recorded(metered):
     """A terminated program ends by the signal, after its last batch."""
     run = metered(

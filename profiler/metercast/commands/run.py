@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         runtime.start(settings)
         _pass_on(settings)
         if options.operation:
-            from metercast.hooks.named import meter
+            from metercast.hooks.named import meter, tell_waiting
 
             for target in options.operation:
                 meter(target)
@@ -43,6 +43,8 @@ def main(argv: list[str]) -> int:
     runtime.stop()
     if shipper is not None:
         _report(shipper, bool(settings.to), options.json)
+        if options.operation:
+            tell_waiting()
     return code
 
 
