@@ -123,6 +123,7 @@ def of_killed_processes(directory: str, suffix: str) -> list[Lost]:
             mine = os.path.join(directory, f"{producer}{SUFFIX}.{os.getpid()}")
             os.rename(path, mine)  # one process only can do it
             _finish(directory, producer, suffix, numbers)
+            _remove_halves(directory, producer)
             _claim(mine, numbers)
             found.append(Lost(mine, producer, numbers))
     return found
@@ -135,6 +136,13 @@ def _finish(directory: str, producer: str, suffix: str, numbers: list[int]) -> N
     path = os.path.join(directory, f"{producer}-{numbers[_SEQUENCE]:09d}{suffix}")
     with contextlib.suppress(FileNotFoundError):
         os.rename(f"{path}.{numbers[_PROCESS]}.part", path)
+
+
+def _remove_halves(directory: str, producer: str) -> None:
+    """A batch that was not complete: its records wait in the ring file, or are counted."""
+    for name in os.listdir(directory):
+        if name.startswith(f"{producer}-") and name.endswith(".part"):
+            _remove(os.path.join(directory, name))
 
 
 def _claim(path: str, numbers: list[int]) -> None:
