@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from serving.pricing.factors.demand import Demand, PriceHistory
 from serving.pricing.factors.quote import Quote, Used
 
-ONE = Decimal(1)
+ZERO, ONE = Decimal(0), Decimal(1)
 BOUNDS = "bounds"
 """The name under which the effect of floor, cap and the customer's own maximum is shown."""
 
@@ -63,7 +63,7 @@ class Conditions:
 
     def after(self, covered: Used) -> Self:
         """What holds for what comes next, once quotes have covered more."""
-        return replace(self, used={key: self.used.get(key, 0) + covered.get(key, 0) for key in {*self.used, *covered}})
+        return replace(self, used={key: self.used.get(key, ZERO) + covered.get(key, ZERO) for key in {*self.used, *covered}})
 
 
 LIST_PRICE = Conditions()
