@@ -63,7 +63,9 @@ class Conditions:
 
     def after(self, covered: Used) -> Self:
         """What holds for what comes next, once quotes have covered more."""
-        return replace(self, used={key: self.used.get(key, ZERO) + covered.get(key, ZERO) for key in {*self.used, *covered}})
+        return replace(
+            self, used={key: self.used.get(key, ZERO) + covered.get(key, ZERO) for key in {*self.used, *covered}}
+        )
 
 
 LIST_PRICE = Conditions()
