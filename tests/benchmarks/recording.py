@@ -82,9 +82,9 @@ def work(name: str) -> None:
     """Answer each line of the input with one series of every figure, until the input ends."""
     figures = _opentelemetry() if name == "opentelemetry" else _metercast(name)
     empty = lambda: None  # noqa: E731 -- the loop's own cost
-    for once in figures.values():
-        _series(once)
     for _ in sys.stdin:
+        for once in figures.values():  # while the others worked this processor forgot: the first would pay for all
+            _series(once)
         loop_ns = _series(empty)
         taken = {figure: _series(once) - loop_ns for figure, once in figures.items()}
         taken = {figure: cost - taken[LESS[figure]] if figure in LESS else cost for figure, cost in taken.items()}
