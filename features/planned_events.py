@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from features.database import DATABASE_ERRORS, Connection
+from features.database import Connection, tables
 
 TABLE = """
     CREATE TABLE IF NOT EXISTS planned_entries (
@@ -62,11 +62,10 @@ def close(connection: Connection, event_id: str, now_ns: int) -> None:
 
 def entries(connection: Connection) -> list[Entry]:
     """All entries ever made, in the order of their start; none in a database of before there were any."""
-    query = "SELECT user_id, operation_id, start_ns, end_ns, repeats, entered_ns, removed_ns FROM planned_entries"
-    try:
-        return [Entry(*row) for row in connection.execute(f"{query} ORDER BY start_ns, id")]
-    except DATABASE_ERRORS:
+    if "planned_entries" not in tables(connection):
         return []
+    query = "SELECT user_id, operation_id, start_ns, end_ns, repeats, entered_ns, removed_ns FROM planned_entries"
+    return [Entry(*row) for row in connection.execute(f"{query} ORDER BY start_ns, id")]
 
 
 def planned_between(found: Sequence[Entry], from_ns: int, until_ns: int) -> list[tuple[str, str, int, int, int, int]]:

@@ -13,12 +13,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contracts import LEVELS, State
+from models.contracts import LEVELS
 from models.mixing import with_losses
 from models.panel import Panel
 
@@ -76,30 +75,6 @@ class OnlineWeights:
             while len(self._seen) > 1 and sum(map(len, self._seen)) > MOST_SERIES:
                 self._seen.popitem(last=False)
             return np.asarray(found.sums.sum(axis=0), dtype=np.float64)
-
-    def state(self) -> State:
-        """What `restore` needs."""
-        with self._lock:
-            kept = list(self._seen.items())
-        document = {
-            "names": self.names,
-            "panels": [{"series": series, "key": one.key, "until": one.until} for series, one in kept],
-        }
-        arrays = {
-            f"{place}/{name}": getattr(one, name)
-            for place, (_, one) in enumerate(kept)
-            for name in ("digests", "sums", "ahead")
-        }
-        return State(document, arrays)
-
-    @classmethod
-    def restore(cls, state: State) -> Self:
-        """The weights that `state` described."""
-        online = cls(tuple(state.document["names"]))
-        for place, panel in enumerate(state.document["panels"]):
-            arrays = (np.asarray(state.arrays[f"{place}/{name}"]) for name in ("digests", "sums", "ahead"))
-            online._seen[tuple(panel["series"])] = _Seen(panel["key"], panel["until"], *arrays)
-        return online
 
     def _learnt(self, known: _Seen | None, panel: Panel, reach: int, ask: Ask) -> _Seen:
         cuts = judged_cuts(panel)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from models.contracts import State
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.online_weights import OnlineWeights, judged_cuts
@@ -78,19 +76,6 @@ def test_a_series_whose_past_was_revised_is_judged_anew() -> None:
     found = online.learn_many(revised, 60, asked)
     assert asked.rows - at_first == 2 * len(MEMBERS)
     np.testing.assert_array_equal(found, OnlineWeights(tuple(MEMBERS)).learn_many(revised, 60, Asked()))
-
-
-def test_what_was_learnt_outlives_a_restart() -> None:
-    """The state is a JSON document and arrays without pickle, and what is restored asks nobody either."""
-    online, asked = OnlineWeights(tuple(MEMBERS)), Asked()
-    online.learn_many(panel(83), 60, Asked())
-    state, file = online.state(), io.BytesIO()
-    np.savez(file, **state.arrays)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as arrays:
-        restored = OnlineWeights.restore(State(state.document, dict(arrays)))
-    np.testing.assert_array_equal(restored.learn_many(panel(84), 60, asked), online.learn_many(panel(84), 60, Asked()))
-    assert asked.rows == 0
 
 
 def test_nothing_after_a_window_counts() -> None:

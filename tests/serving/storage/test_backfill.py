@@ -17,33 +17,20 @@ from serving.commands.backfill import main
 from serving.commands.log import main as log_main
 from serving.storage.history import History
 from tests.features.events import NOW_S, batch, event
-from tests.postgresql import Server
-from tests.serving.engines import caught_up
+from tests.serving.storage.conftest import catch_up
 
 _DAY_S = 86_400
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Location, list[str]]:
+@pytest.fixture
+def place(home: tuple[Location, list[str]]) -> tuple[Location, list[str]]:
     """A database with a batch that the engine has read, and the options that name it."""
-    location: Location = tmp_path / "metercast.db"
-    words = ["--data", str(tmp_path)]
-    if request.param == "postgresql":
-        server: Server = request.getfixturevalue("postgresql_server")
-        location = server.database()
-        words += ["--database-url", location]
+    location, words = home
     log = open_log(location)
     log.append([batch([event(-30.0, cpuCycles=5), event(-4 * 3600.0, cpuCycles=7)])])
     log.close()
-    _catch_up(location)
+    catch_up(location)
     return location, words
-
-
-def _catch_up(location: Location) -> None:
-    log = open_log(location)
-    worker = caught_up(log, location, (10, 3600))
-    worker._store.close()
-    log.close()
 
 
 def _cycles(location: Location) -> int:
@@ -81,11 +68,11 @@ def test_a_file_counts_once_and_revises_hours(
     assert code == 0
     assert answer["files"] == [{"file": "late.parquet", "events": 3, "accepted": 3, "duplicate": 0}]
     assert answer["batches_the_engine_has_to_read"] == 1
-    _catch_up(location)
+    catch_up(location)
     assert _cycles(location) == 612
     code, answer, _ = _run(words, capsys, str(path))
     assert (code, answer["files"][0]["duplicate"], answer["batches_the_engine_has_to_read"]) == (0, 3, 0)
-    _catch_up(location)
+    catch_up(location)
     assert _cycles(location) == 612
     assert log_main(["replay", *words]) == 0
 
@@ -104,7 +91,7 @@ def test_events_with_ids_count_once_in_whatever_file(
     code, answer, _ = _run(words, capsys, *files)
     assert code == 0
     assert [(one["accepted"], one["duplicate"]) for one in answer["files"]] == [(2, 0), (1, 2), (0, 3)]
-    _catch_up(location)
+    catch_up(location)
     assert _cycles(location) == 12 + 111
 
 

@@ -32,8 +32,8 @@ from serving.storage.audit import audit
 from serving.storage.history import History
 from serving.storage.retraction import Retraction, RetractionError, Selection
 from tests.features.events import NOW_S, batch, event
-from tests.postgresql import Server
 from tests.serving.engines import caught_up
+from tests.serving.storage.conftest import catch_up
 
 WINDOWS_S = (10, 3600)
 FOR_EVER = (0, 2**62)
@@ -133,31 +133,20 @@ def test_what_was_taken_back_never_was(acts: Sequence[Any]) -> None:
         log.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Location, list[str]]:
+@pytest.fixture
+def place(home: tuple[Location, list[str]]) -> tuple[Location, list[str]]:
     """A database with two batches that the engine has read, and the options that name it."""
-    location: Location = tmp_path / "metercast.db"
-    words = ["--data", str(tmp_path)]
-    if request.param == "postgresql":
-        server: Server = request.getfixturevalue("postgresql_server")
-        location = server.database()
-        words += ["--database-url", location]
+    location, words = home
     log = open_log(location)
     rows = [event(-30.0, cpuCycles=5), event(-4 * 3600.0, cpuCycles=7), event(-30.0, "bob", cpuCycles=100)]
     log.append([batch(rows, 1), batch([event(-20.0, cpuCycles=1_000)], 2)])
     log.close()
-    _catch_up(location)
+    catch_up(location)
     return location, words
 
 
-def _catch_up(location: Location) -> None:
-    log = open_log(location)
-    caught_up(log, location, WINDOWS_S)._store.close()
-    log.close()
-
-
 def _cycles(location: Location) -> dict[str, int]:
-    _catch_up(location)
+    catch_up(location)
     sums = (
         History(location).windows(3600, *FOR_EVER).group_by("user_id").agg(pl.col("cpu_cycles").sum()).sort("user_id")
     )
