@@ -30,20 +30,21 @@ def test_weighted_quantiles_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(compiled, weighted.weighted_quantiles(weighted.binned(past), weights))
 
 
-def test_a_mixture_is_that_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also with ties and with members that have no weight, whatever they say."""
+@pytest.mark.parametrize("members", [2, 3, 4, 7])
+def test_a_mixture_is_that_of_the_twin(members: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with ties and zeros, with windows that fill no lane, and where a member has no weight and no place."""
     random = np.random.default_rng(1)
-    forecasts = np.sort(random.gamma(1.0, 3.0, (8, 4, 5, len(LEVELS))).round(1), axis=3)
-    weights = random.dirichlet(np.ones(4), 8)
+    parts = [np.sort(random.gamma(1.0, 3.0, (5, 21, len(LEVELS))).round(1), axis=2) for _ in range(members)]
+    parts[0][:, 3] = parts[1][:, 3] = 0.0
+    weights = random.dirichlet(np.ones(members), 8)
     weights[2:5, 1] = 0.0
-    weights[6] = [0.0, 0.0, 1.0, 0.0]
+    weights[6] = np.eye(members)[-1]
     weights /= weights.sum(axis=1, keepdims=True)
-    compiled = mixing.mixture(forecasts, weights)
-    forecasts[2:5, 1] = np.nan
-    np.testing.assert_array_equal(mixing.mixture(forecasts, weights), compiled)
+    places = np.stack(np.broadcast_arrays(np.arange(members), random.integers(0, 5, (8, members))), axis=2)
+    places[2:5, 1] = -7
+    compiled = mixing.mixture(parts, places, weights, 21)
     monkeypatch.setattr(mixing, "_kernels", None)
-    forecasts[2:5, 1] = 1e9
-    np.testing.assert_allclose(compiled, mixing.mixture(forecasts, weights), atol=1e-9)
+    np.testing.assert_allclose(compiled, mixing.mixture(parts, places, weights, 21), atol=1e-9)
 
 
 def test_paths_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +94,11 @@ def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPa
 def test_arrays_that_do_not_fit_are_refused() -> None:
     """A wrong call raises and writes nowhere."""
     out = np.empty((1, 2, 9))
-    with pytest.raises(ValueError, match=r"forecasts has 576 bytes"):
-        weighted._kernels.mixture(np.zeros((1, 4, 2, 9)), np.ones((1, 3)), out, 1, 3, 2, 9)
+    parts, places = (np.zeros((1, 2, 9)), np.zeros((1, 2, 9))), np.zeros((1, 2, 2), np.int64)
+    with pytest.raises(ValueError, match=r"weights has 24 bytes"):
+        weighted._kernels.mixture(parts, places, np.ones((1, 3)), out, 1, 2, 2, 9)
+    with pytest.raises(ValueError, match="a place that is not a row"):
+        weighted._kernels.mixture(parts, places + 1, np.ones((1, 2)), out, 1, 2, 2, 9)
     bins, points, weights = np.full((1, 4), 9, np.uint8), np.zeros((1, 3)), np.ones((2, 4), np.float32)
     with pytest.raises(ValueError, match="a bin above 3"):
         weighted._kernels.weighted_quantiles(bins, points, weights, np.asarray(LEVELS), out, 1, 4, 2, 3)
