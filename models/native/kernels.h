@@ -43,6 +43,8 @@ PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
 PyObject *area_of(PyObject *self, PyObject *args);
+PyObject *normalised(PyObject *self, PyObject *args);
+PyObject *guesses(PyObject *self, PyObject *args);
 PyObject *unscaled(PyObject *self, PyObject *args);
 PyObject *gelu_of(PyObject *self, PyObject *args);
 PyObject *lstm_cell(PyObject *self, PyObject *args);

@@ -28,6 +28,8 @@ static PyMethodDef methods[] = {
     {"tidy", tidy, METH_VARARGS, "See models.quantiles."},
     {"path_values", path_values, METH_VARARGS, "See models.paths."},
     {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
+    {"normalised", normalised, METH_VARARGS, "See models.forecasters.lstm_data."},
+    {"guesses", guesses, METH_VARARGS, "See models.forecasters.lstm_candidates."},
     {"asinh", area_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"unscaled", unscaled, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"gelu", gelu_of, METH_VARARGS, "See models.forecasters.lstm_inference."},

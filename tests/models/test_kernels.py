@@ -9,7 +9,7 @@ import torch
 from models import mixing, paths, quantiles, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import lstm_inference, markov
+from models.forecasters import lstm_candidates, lstm_data, lstm_inference, markov
 from models.forecasters.lstm_network import CANDIDATES, STEP_FEATURES, TRAITS, LstmNetwork
 from models.panel import Panel
 
@@ -89,6 +89,27 @@ def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPa
     compiled = markov.Markov().quantiles(panel, 30)
     monkeypatch.setattr(markov, "_kernels", None)
     np.testing.assert_allclose(compiled, markov.Markov().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("context", "season", "windows"), [(168, 24, 672), (100, 24, 300), (20, 24, 50), (12, 24, 15)])
+def test_examples_are_those_of_the_twin(
+    context: int, season: int, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, or a network would be trained on something else: with gaps, idle series, no whole season, any cut."""
+    random = np.random.default_rng(6)
+    values = random.gamma(2.0, 3.0, (6, windows)) * (random.random((6, windows)) < 0.9)
+    values[1, ::3], values[2], values[3], values[4, : windows // 2] = np.nan, np.nan, 7.0, np.nan
+    names = tuple("abcdef")
+    panel = Panel(names, names, names, values, 0, 3_600_000_000_000, season)
+    shape, rows = lstm_data.Shape(context, 30, 4, season), np.arange(6)
+    cuts = (np.full(6, windows), random.integers(3, windows, 6))
+    compiled = [lstm_data.examples(panel, rows, cut, shape) for cut in cuts]
+    monkeypatch.setattr(lstm_data, "_kernels", None)
+    monkeypatch.setattr(lstm_candidates, "_kernels", None)
+    for ours, cut in zip(compiled, cuts, strict=True):
+        theirs = lstm_data.examples(panel, rows, cut, shape)
+        for one, other in zip((*ours.seen, *ours[1:]), (*theirs.seen, *theirs[1:]), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
