@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 COLUMNS = ("module", "arrow", "json_events", "check_rows", "narrow")
-KERNELS = ("module", "chains", "distributions", "examples", "mixture", "network", "paths", "weighted")
+KERNELS = ("module", "chains", "distributions", "examples", "mixture", "network", "paths", "scales", "weighted")
 FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-fvisibility=hidden"]
 """Without errno and traps, which nothing asks for, loops with a choice become vectors; results stay the same."""
 
@@ -23,6 +23,6 @@ def _extension(name: str, folder: str, sources: tuple[str, ...], *headers: str, 
 setup(
     ext_modules=[
         _extension("features._columns", "features/native", COLUMNS, "arrow.h", "json_numbers.h"),
-        _extension("models._kernels", "models/native", KERNELS, "kernels.h", fused=True),
+        _extension("models._kernels", "models/native", KERNELS, "elementary.h", "kernels.h", fused=True),
     ]
 )

@@ -45,6 +45,8 @@ PyObject *chains(PyObject *self, PyObject *args);
 PyObject *area_of(PyObject *self, PyObject *args);
 PyObject *normalised(PyObject *self, PyObject *args);
 PyObject *guesses(PyObject *self, PyObject *args);
+PyObject *on_scale(PyObject *self, PyObject *args);
+PyObject *add_normal(PyObject *self, PyObject *args);
 PyObject *unscaled(PyObject *self, PyObject *args);
 PyObject *gelu_of(PyObject *self, PyObject *args);
 PyObject *lstm_cell(PyObject *self, PyObject *args);

@@ -30,6 +30,8 @@ static PyMethodDef methods[] = {
     {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
     {"normalised", normalised, METH_VARARGS, "See models.forecasters.lstm_data."},
     {"guesses", guesses, METH_VARARGS, "See models.forecasters.lstm_candidates."},
+    {"on_scale", on_scale, METH_VARARGS, "See models.forecasters.gaussian_process."},
+    {"add_normal", add_normal, METH_VARARGS, "See models.forecasters.gaussian_process."},
     {"asinh", area_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"unscaled", unscaled, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"gelu", gelu_of, METH_VARARGS, "See models.forecasters.lstm_inference."},

@@ -9,7 +9,7 @@ import torch
 from models import mixing, paths, quantiles, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import lstm_candidates, lstm_data, lstm_inference, markov
+from models.forecasters import gaussian_process, lstm_candidates, lstm_data, lstm_inference, markov
 from models.forecasters.lstm_network import CANDIDATES, STEP_FEATURES, TRAITS, LstmNetwork
 from models.panel import Panel
 
@@ -110,6 +110,24 @@ def test_examples_are_those_of_the_twin(
         theirs = lstm_data.examples(panel, rows, cut, shape)
         for one, other in zip((*ours.seen, *ours[1:]), (*theirs.seen, *theirs[1:]), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("windows", "horizon"), [(400, 60), (30, 60), (5, 7)])
+def test_gaussian_processes_are_those_of_the_twin(
+    windows: int, horizon: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With gaps, a phase and a series of which nothing is known, and series that are idle or never moved."""
+    random = np.random.default_rng(7)
+    past = random.gamma(2.0, 3.0, (7, windows)) * 10.0 ** random.integers(-3, 9, (7, 1))
+    past[1, random.random(windows) < 0.3], past[2, ::12], past[3], past[4] = np.nan, np.nan, np.nan, 7.0
+    past[5, random.random(windows) < 0.9] = 0.0
+    names = tuple("abcdefg")
+    panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
+    compiled = gaussian_process.GaussianProcess().quantiles(panel, horizon)
+    monkeypatch.setattr(gaussian_process, "_kernels", None)
+    twin = gaussian_process.GaussianProcess().quantiles(panel, horizon)
+    size = np.abs(twin).mean(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(compiled / (size + 1e-12), twin / (size + 1e-12), atol=3e-5)
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
