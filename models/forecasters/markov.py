@@ -9,7 +9,7 @@ what the others do, and nothing needs training.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from models.forecasters.markov_states import (
     POINTS,
     SPANS,
     Binned,
+    States,
     binned,
     pair_counts,
     phase_counts,
@@ -174,7 +175,7 @@ def _pool(panel: Panel) -> Pooled:
     return Pooled(last, seasonal, weights, _staying(panel.values), count_wakings(panel.values, panel.season))
 
 
-def _weights(states: NDArray[np.int64], panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
+def _weights(states: States, panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
     """Weights of the three experts by expectation-maximisation on one-step probabilities of all series."""
     if states.shape[1] <= season + 1:
         return np.array([0.7, 0.1, 0.2])
@@ -218,17 +219,44 @@ def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
     season, still = panel.season, standing(panel.values)
     ages = np.arange(still.shape[1], 0, -1) - 1
     spell = still[:, -1:]
-    states = np.where((spell >= season) & (ages <= spell), -1, bins.states)
+    stopped = np.flatnonzero(spell >= season)
+    states = bins.states
+    states[stopped] = np.where(ages <= spell[stopped], -1, states[stopped])
     width = states.shape[1]
+    counted = _chances(states, _phases(panel, 0, width), pooled, season, min(season, max(1, width - 1)))
+    return _carried(*counted[:3], _phases(panel, width, horizon), pooled.weights, *counted[3:])
+
+
+class _Chances(NamedTuple):
+    """Of each series: chances of the next state after the last and after that of a season before, and at each phase.
+
+    ``last`` and ``seasonal`` have shape (series, BINS, BINS), ``phase`` (series, season, BINS). ``belief`` (series, BINS)
+    is in which state it is, ``known`` (series, lag, BINS) in which it was.
+    """
+
+    last: Array
+    seasonal: Array
+    phase: Array
+    belief: Array
+    known: Array
+
+
+def _chances(states: States, phases: NDArray[np.int64], pooled: Pooled, season: int, lag: int) -> _Chances:
+    """Chances counted from states (series, windows) and, with their weight, from what all series say."""
+    series, width = states.shape
+    if _kernels is not None:
+        square = (series, BINS, BINS)
+        shapes = (square, square, (series, season, BINS), (series, BINS), (series, lag, BINS))
+        out = _Chances(*(np.empty(shape) for shape in shapes))
+        prior = SHRINKAGE * pooled.last, SHRINKAGE * pooled.seasonal
+        _kernels.state_chances(states, phases, *prior, *out, series, width, season, lag, BINS, SHRINKAGE / 2)
+        return out
     last = _shrunk(pair_counts(states[:, :-1], states[:, 1:], BINS), pooled.last)
-    lag = min(season, max(1, width - 1))
     seasonal = _shrunk(pair_counts(states[:, :-lag], states[:, lag:], BINS), pooled.seasonal)
     base = np.stack([(states == state).mean(axis=1) for state in range(BINS)], axis=1) + 1e-6
-    phases = phase_counts(states, _phases(panel, 0, width), season)
-    phase = _normal(phases + SHRINKAGE / 2 * _normal(base)[:, None, :])
-    at = _phases(panel, width, horizon)
+    phase = _normal(phase_counts(states, phases, season) + SHRINKAGE / 2 * _normal(base)[:, None, :])
     known = np.stack([_one_hot(states[:, width - lag + step]) for step in range(lag)], axis=1)
-    return _carried(last, seasonal, phase, at, pooled.weights, _one_hot(_last_known(states)), known)
+    return _Chances(last, seasonal, phase, _one_hot(_last_known(states)), known)
 
 
 def _carried(
@@ -260,8 +288,9 @@ def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
     """Chance of still standing at every step (series, horizon), and the value stood at (series)."""
     filled = np.nan_to_num(values[:, -1])
     spell = standing(values)[:, -1]
-    ages = spell[:, None] + np.arange(horizon)[None, :]
-    chance = np.where(spell[:, None] > 0, np.cumprod(pooled.staying[span_of(ages)], axis=1), 0.0)
+    chance, rows = np.zeros((len(values), horizon)), np.flatnonzero(spell)
+    ages = spell[rows, None] + np.arange(horizon)[None, :]
+    chance[rows] = np.cumprod(pooled.staying[span_of(ages)], axis=1)
     return chance, filled
 
 
@@ -273,12 +302,12 @@ def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
     return point_quantiles(np.take_along_axis(values, order, axis=1), (order // POINTS).astype(np.uint8), mass)
 
 
-def _last_known(states: NDArray[np.int64]) -> NDArray[np.int64]:
+def _last_known(states: States) -> NDArray[np.int64]:
     index = np.where(states >= 0, np.arange(states.shape[1]), -1).max(axis=1)
     return np.where(index >= 0, states[np.arange(len(states)), index], 0)
 
 
-def _one_hot(states: NDArray[np.int64]) -> Array:
+def _one_hot(states: States) -> Array:
     """Certainty of a state; an even belief where it is missing."""
     hot = np.eye(BINS)[np.maximum(states, 0)]
     return np.where((states >= 0)[:, None], hot, 1.0 / BINS)

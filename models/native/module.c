@@ -22,6 +22,7 @@ void let_go(Py_buffer *views, int count) {
 
 static PyMethodDef methods[] = {
     {"weighted_quantiles", weighted_quantiles, METH_VARARGS, "See models.weighted."},
+    {"binned", binned, METH_VARARGS, "See models.weighted."},
     {"mixture", mixture, METH_VARARGS, "See models.mixing."},
     {"pinball_sums", pinball_sums, METH_VARARGS, "See models.mixing."},
     {"point_quantiles", point_quantiles, METH_VARARGS, "See models.quantiles."},
@@ -32,6 +33,11 @@ static PyMethodDef methods[] = {
     {"guesses", guesses, METH_VARARGS, "See models.forecasters.lstm_candidates."},
     {"on_scale", on_scale, METH_VARARGS, "See models.forecasters.gaussian_process."},
     {"add_normal", add_normal, METH_VARARGS, "See models.forecasters.gaussian_process."},
+    {"standing", standing, METH_VARARGS, "See models.forecasters.markov_states."},
+    {"states_of", states_of, METH_VARARGS, "See models.forecasters.markov_states."},
+    {"state_chances", state_chances, METH_VARARGS, "See models.forecasters.markov."},
+    {"with_regime", with_regime, METH_VARARGS, "See models.regimes."},
+    {"total_quantiles", total_quantiles, METH_VARARGS, "See models.dependence."},
     {"asinh", area_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"unscaled", unscaled, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"gelu", gelu_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
