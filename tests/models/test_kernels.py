@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from models import mixing, paths, quantiles, weighted
+from models import dependence, mixing, past_sums, paths, quantiles, regimes, totals, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import gaussian_process, lstm_candidates, lstm_data, lstm_inference, markov
+from models.forecasters import gaussian_process, lstm_candidates, lstm_data, lstm_inference, markov, markov_states
 from models.forecasters.lstm_network import CANDIDATES, STEP_FEATURES, TRAITS, LstmNetwork
 from models.panel import Panel
 
@@ -81,6 +81,39 @@ def test_small_kernels_are_those_of_their_twins(monkeypatch: pytest.MonkeyPatch)
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("windows", "horizon"), [(200, 30), (100, 60), (40, 7), (7, 3)])
+def test_sums_are_those_of_the_twins(windows: int, horizon: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of steps, of stretches of the past and of what then came, with gaps and series of which nothing is known."""
+    random = np.random.default_rng(8)
+    past = random.gamma(2.0, 3.0, (5, windows))
+    past[1, ::3], past[2], past[3, : windows // 2], past[4, ::12] = np.nan, np.nan, np.nan, np.nan
+    steps = np.sort(random.gamma(1.0, 3.0, (5, horizon, len(LEVELS))), axis=2)
+    steps[3] = 0.0
+
+    def all_of_them() -> list[np.ndarray]:
+        sums = past_sums.past_sums(past, 12, horizon, totals.stretches(12, horizon))
+        level = totals.level_opinions(past, 12, horizon)
+        return [level, sums.errors, sums.squared, sums.horizons, dependence.total_quantiles(steps, Dependence())]
+
+    compiled = all_of_them()
+    for module in (past_sums, totals, dependence):
+        monkeypatch.setattr(module, "_kernels", None)
+    for ours, theirs in zip(compiled, all_of_them(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_a_regime_is_that_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the chance, below, between and above what the quantiles say."""
+    random = np.random.default_rng(9)
+    steps = np.sort(random.gamma(1.0, 3.0, (8, 20, len(LEVELS))).round(), axis=2)
+    chance = np.where(random.random((8, 20)) < 0.2, 0.0, random.random((8, 20)))
+    chance[:2] = np.array([[0.0], [1.0]])
+    value = np.array([1.0, 2.0, 0.0, 3.0, 50.0, 0.5, 2.0, 9.0])
+    compiled = regimes.with_regime(steps, chance, value)
+    monkeypatch.setattr(regimes, "_kernels", None)
+    np.testing.assert_allclose(compiled, regimes.with_regime(steps, chance, value), rtol=1e-9)
+
+
 @pytest.mark.parametrize("windows", [3, 10, 200])
 def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also over less than a season of past, and further ahead than a season."""
@@ -89,8 +122,10 @@ def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPa
     past[1, ::3] = np.nan
     names = ("a", "b", "c")
     panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
+    past[2, -15:] = 4.0
     compiled = markov.Markov().quantiles(panel, 30)
-    monkeypatch.setattr(markov, "_kernels", None)
+    for module in (markov, markov_states):
+        monkeypatch.setattr(module, "_kernels", None)
     np.testing.assert_allclose(compiled, markov.Markov().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
 
 
