@@ -5,7 +5,20 @@ import sys
 from setuptools import Extension, setup
 
 COLUMNS = ("module", "arrow", "json_events", "check_rows", "narrow")
-KERNELS = ("module", "chains", "distributions", "examples", "mixture", "network", "paths", "scales", "states", "sums", "totals", "weighted")
+KERNELS = (
+    "module",
+    "chains",
+    "distributions",
+    "examples",
+    "mixture",
+    "network",
+    "paths",
+    "scales",
+    "states",
+    "sums",
+    "totals",
+    "weighted",
+)
 FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-fvisibility=hidden"]
 """Without errno and traps, which nothing asks for, loops with a choice become vectors; results stay the same."""
 

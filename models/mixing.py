@@ -78,10 +78,10 @@ def heaviest(weights: Array) -> tuple[Index, Array]:
 def mixture(parts: Sequence[Array], places: Index, weights: Array, horizon: int) -> Array:
     """Quantiles (series, horizon, levels) of mixtures of forecasts.
 
-    ``parts`` are forecasts (rows, horizon, levels) of one member each; ``places`` (series, members, 2) say of which part
-    and which of its rows a series' member is. Each quantile stands for an equal share of its member's weight (series,
-    members); the shares are put in order and read off. Unlike an average of quantiles, a mixture of "off" and "on" stays
-    off or on and is never half on. Where there is no weight, neither the place nor what is there is looked at.
+    ``parts`` are forecasts (rows, horizon, levels) of one member each; ``places`` (series, members, 2) say of which
+    part and which of its rows a series' member is. Each quantile stands for an equal share of its member's weight
+    (series, members); the shares are put in order and read off. Unlike an average of quantiles, a mixture of "off" and
+    "on" stays off or on and is never half on. Where there is no weight, nothing is looked at.
     """
     series, members = weights.shape
     if _kernels is None:

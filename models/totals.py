@@ -40,7 +40,7 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     season = max(1, min(season, width))
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     lengths = stretches(season, horizon)
-    if _kernels is None or width < 1:
+    if _kernels is None:
         return _levels(values, phases, lengths)
     out = np.empty((len(lengths), len(values)))
     given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)

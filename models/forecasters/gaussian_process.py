@@ -8,6 +8,7 @@ as fast as the series did. As a kernel depends on distances alone, a forecast is
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -158,7 +159,7 @@ def _maps(settings: tuple[Setting, ...], season: int, width: int, horizon: int, 
     # A window's independent step rests on those before it alone: the rest of its row is zero.
     whitening = tuple(
         torch.cat([each.whitening[first:last, :last] for each in known]).T.contiguous()
-        for first, last in zip(ends, ends[1:], strict=False)
+        for first, last in pairwise(ends)
     )
     deviation = np.stack([each.deviation.numpy() for each in known]).astype(np.float32)
     mean = torch.cat([each.mean for each in known]).T.contiguous()

@@ -143,7 +143,8 @@ def _normal(past: Array, context: int) -> _Normal:
     past = np.clip((past - level[:, None]) / scale[:, None], -50, 50)
     values = np.clip(np.where(known, past[:, -context:], 0.0), -20, 20)
     seen = np.stack([values, known], axis=2, dtype=np.float32)
-    return _Normal(past, seen, level, scale, known.mean(axis=1), zero, standing(past)[:, -1], *_moments(past))
+    still = standing(past)[:, -1].astype(np.float64)
+    return _Normal(past, seen, level, scale, known.mean(axis=1), zero, still, *_moments(past))
 
 
 def _moments(values: Array) -> tuple[Array, Array]:

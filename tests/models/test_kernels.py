@@ -9,7 +9,15 @@ import torch
 from models import dependence, mixing, past_sums, paths, quantiles, regimes, totals, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
-from models.forecasters import gaussian_process, lstm_candidates, lstm_data, lstm_inference, markov, markov_states
+from models.forecasters import (
+    gaussian_process,
+    lstm_candidates,
+    lstm_data,
+    lstm_inference,
+    markov,
+    markov_chances,
+    markov_states,
+)
 from models.forecasters.lstm_network import CANDIDATES, STEP_FEATURES, TRAITS, LstmNetwork
 from models.panel import Panel
 
@@ -66,13 +74,17 @@ def test_small_kernels_are_those_of_their_twins(monkeypatch: pytest.MonkeyPatch)
     random = np.random.default_rng(3)
     loose = random.normal(1.0, 2.0, (4, 6, len(LEVELS)))
     loose[0, 0, 2:5] = [np.nan, np.inf, -np.inf]
-    values, kinds = np.sort(random.random((4, 20)).round(1), axis=1), random.integers(0, 3, (4, 20), dtype=np.uint8)
-    mass = random.dirichlet(np.ones(3), (4, 6)) / 7
+    values, kinds = np.sort(random.random((4, 11)).round(1), axis=1), np.array([[0, 1] * 5 + [2]] * 4, dtype=np.uint8)
+    moving, still = random.dirichlet(np.ones(2), (4, 21)), random.random((4, 21))
     actual = np.where(random.random((4, 6)) < 0.2, np.nan, random.gamma(1.0, 2.0, (4, 6)))
 
     def all_three() -> list[np.ndarray]:
         tidied = quantiles.tidy(loose)
-        return [tidied, quantiles.point_quantiles(values, kinds, mass), mixing.with_losses(np.ones(4), tidied, actual)]
+        return [
+            tidied,
+            quantiles.point_quantiles(values, kinds, moving, still, 1 / 5),
+            mixing.with_losses(np.ones(4), tidied, actual),
+        ]
 
     compiled = all_three()
     for module in (quantiles, mixing):
@@ -124,7 +136,7 @@ def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPa
     panel = Panel(names, names, names, past, 0, 3_600_000_000_000, 12)
     past[2, -15:] = 4.0
     compiled = markov.Markov().quantiles(panel, 30)
-    for module in (markov, markov_states):
+    for module in (markov_chances, markov_states, quantiles):
         monkeypatch.setattr(module, "_kernels", None)
     np.testing.assert_allclose(compiled, markov.Markov().quantiles(panel, 30), rtol=1e-9, atol=1e-9)
 
@@ -133,7 +145,7 @@ def test_chains_are_those_of_the_twin(windows: int, monkeypatch: pytest.MonkeyPa
 def test_examples_are_those_of_the_twin(
     context: int, season: int, windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit, or a network would be trained on something else: with gaps, idle series, no whole season, any cut."""
+    """Bit for bit, or a network would be trained on something else: gaps, idle series, no whole season, any cut."""
     random = np.random.default_rng(6)
     values = random.gamma(2.0, 3.0, (6, windows)) * (random.random((6, windows)) < 0.9)
     values[1, ::3], values[2], values[3], values[4, : windows // 2] = np.nan, np.nan, 7.0, np.nan
@@ -151,9 +163,7 @@ def test_examples_are_those_of_the_twin(
 
 
 @pytest.mark.parametrize(("windows", "horizon"), [(400, 60), (30, 60), (5, 7)])
-def test_gaussian_processes_are_those_of_the_twin(
-    windows: int, horizon: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gaussian_processes_are_those_of_the_twin(windows: int, horizon: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With gaps, a phase and a series of which nothing is known, and series that are idle or never moved."""
     random = np.random.default_rng(7)
     past = random.gamma(2.0, 3.0, (7, windows)) * 10.0 ** random.integers(-3, 9, (7, 1))
