@@ -55,6 +55,7 @@ def fan_figure(tested: Backtest, series: Sequence[str] = (), origin: int = -1, n
         axes.tick_params(labelsize=7)
         dates = ConciseDateFormatter(axes.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_formatter(dates)
+        axes.xaxis.get_offset_text().set_fontsize(7)
     figure.axes[-1].set_xlabel("start of the window, UTC", fontsize=8)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
