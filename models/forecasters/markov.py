@@ -28,6 +28,7 @@ from models.forecasters.markov_states import (
     phase_counts,
     span_of,
     standing,
+    unusual,
 )
 from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
@@ -86,18 +87,18 @@ class Markov:
 
     def standing_still(self, panel: Panel, horizon: int) -> tuple[Array, Array]:
         """Chance that each series still stands at every step (series, horizon), and the value it stands at (series)."""
-        return _still(panel.values, self._pooled if self._pooled is not None else _pool(panel), horizon)
+        return _still(panel.values, panel.season, self._pooled if self._pooled is not None else _pool(panel), horizon)
 
     def with_regimes(self, panel: Panel, steps: Array) -> Array:
         """Any model's quantiles (series, horizon, levels) with standing still and waking up laid over them."""
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        held = with_regime(steps, *_still(panel.values, pooled, steps.shape[1]))
+        held = with_regime(steps, *_still(panel.values, panel.season, pooled, steps.shape[1]))
         return with_onset(held, panel.values, panel.season, pooled.wakings)
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon): a series stands still until it moves again, if it does."""
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        chance, value = _still(panel.values, pooled, horizon)
+        chance, value = _still(panel.values, panel.season, pooled, horizon)
         paths = sample_paths(_awake(panel, pooled, horizon), self._dependence, panel.tenants, count, seed)
         rows = np.nonzero(chance.max(axis=1, initial=0.0) > 0)[0]
         if len(rows):
@@ -136,7 +137,7 @@ class Markov:
 
     def _steps(self, panel: Panel, horizon: int) -> Array:
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        still, value = _still(panel.values, pooled, horizon)
+        still, value = _still(panel.values, panel.season, pooled, horizon)
         return _quantiles(panel, pooled, still, value)
 
 
@@ -165,7 +166,9 @@ def _pool(panel: Panel) -> Pooled:
     last = normal(pair_counts(states[:, :-1], states[:, 1:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
     seasonal = normal(pair_counts(states[:, :-season], states[:, season:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
     weights = _weights(states, panel, last, seasonal, season)
-    return Pooled(last, seasonal, weights, _staying(panel.values), count_wakings(panel.values, panel.season))
+    return Pooled(
+        last, seasonal, weights, _staying(panel.values, panel.season), count_wakings(panel.values, panel.season)
+    )
 
 
 def _weights(states: States, panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
@@ -189,11 +192,10 @@ def _weights(states: States, panel: Panel, last: Array, seasonal: Array, season:
     return weights
 
 
-def _staying(values: Array) -> Array:
-    """Chance that a spell of standing still goes on one more window, by its length so far, over all series."""
-    still = standing(values)
-    span = span_of(still[:, :-1])
-    goes_on = still[:, 1:] > 0
+def _staying(values: Array, season: int) -> Array:
+    """Chance that an unusual spell of standing still goes on one more window, by its length, over all series."""
+    span = span_of(unusual(values, season)[:, :-1])
+    goes_on = values[:, 1:] == values[:, :-1]
     known = np.isfinite(values[:, 1:]) & np.isfinite(values[:, :-1])
     total = np.bincount(span[known], minlength=len(SPANS) + 1)
     ended = np.bincount(span[known & ~goes_on], minlength=len(SPANS) + 1)
@@ -221,10 +223,12 @@ def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
     return carried(counted, _phases(panel, width, horizon), pooled.weights)
 
 
-def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
+def _still(values: Array, season: int, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
     """Chance of still standing at every step (series, horizon), and the value stood at (series)."""
     filled = np.nan_to_num(values[:, -1])
     spell = standing(values)[:, -1]
+    rows = np.flatnonzero(spell)
+    spell[rows] = unusual(values[rows], season)[:, -1]
     chance, rows = np.zeros((len(values), horizon)), np.flatnonzero(spell)
     ages = spell[rows, None] + np.arange(horizon)[None, :]
     chance[rows] = np.cumprod(pooled.staying[span_of(ages)], axis=1)

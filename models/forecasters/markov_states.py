@@ -22,6 +22,12 @@ BINS = 9
 POINTS = 5
 """Representative values of a bin."""
 
+EARLY = 8
+"""Nights begin and end earlier or later by at most a season through this."""
+
+WEEK = 7
+"""Seasons in the longer cycle."""
+
 SPANS = np.array([1, 2, 4, 8, 16, 32, 64, 128])
 """Spells of standing still are told apart by these lengths, in windows."""
 
@@ -67,6 +73,40 @@ def standing(values: Array) -> Spells:
     index = np.arange(values.shape[1])
     last_change = np.maximum.accumulate(np.where(same, 0, index), axis=1)
     return index - last_change
+
+
+def unusual(values: Array, season: int) -> Spells:
+    """For how many windows each spell of standing still (`standing`) has been out of the ordinary; shape of ``values``.
+
+    A window is ordinary if another spell, which lasted as long, stood at the same value around this time a season or a
+    week before: a shop that is shut at night, or on Sundays, has not been switched off.
+    """
+    off = season // EARLY
+    shifts = range(-off, off + 1, max(1, off // 3))
+    lags = sorted({cycle * season + shift for cycle in (1, WEEK) for shift in shifts})
+    if _kernels is None:
+        return _unusual(values, lags, off)
+    out, known = np.empty(values.shape, dtype=np.int64), np.array(lags, dtype=np.int64)
+    _kernels.unusual(np.ascontiguousarray(values, dtype=np.float64), known, out, *values.shape, off)
+    return out
+
+
+def _unusual(values: Array, lags: list[int], off: int) -> Spells:
+    """What the compiled function does: ``lags`` are how far back is looked, spells may lack ``off`` windows."""
+    still = standing(values)
+    place = np.arange(values.shape[1])
+    ends = np.concatenate([still[:, 1:] == 0, np.ones((len(values), 1), dtype=bool)], axis=1)
+    end = np.minimum.accumulate(np.where(ends, place, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    lasted = still + end - place
+    lasted = np.where(lasted > 0, lasted + off, 0)
+    ordinary = np.zeros(values.shape, dtype=bool)
+    for lag in lags:
+        if 0 < lag < values.shape[1]:
+            now, before = still[:, lag:], lasted[:, :-lag]
+            ordinary[:, lag:] |= (before >= np.maximum(now, 1)) & (now < lag) & (values[:, lag:] == values[:, :-lag])
+    count = np.cumsum((still > 0) & ~ordinary, axis=1)
+    began = place - still
+    return np.where(still > 0, count - np.take_along_axis(count, began, axis=1), 0)
 
 
 def span_of(still: Spells) -> Spells:

@@ -49,6 +49,7 @@ PyObject *guesses(PyObject *self, PyObject *args);
 PyObject *on_scale(PyObject *self, PyObject *args);
 PyObject *add_normal(PyObject *self, PyObject *args);
 PyObject *standing(PyObject *self, PyObject *args);
+PyObject *unusual(PyObject *self, PyObject *args);
 PyObject *states_of(PyObject *self, PyObject *args);
 PyObject *state_chances(PyObject *self, PyObject *args);
 PyObject *with_regime(PyObject *self, PyObject *args);

@@ -34,6 +34,7 @@ static PyMethodDef methods[] = {
     {"on_scale", on_scale, METH_VARARGS, "See models.forecasters.gaussian_process."},
     {"add_normal", add_normal, METH_VARARGS, "See models.forecasters.gaussian_process."},
     {"standing", standing, METH_VARARGS, "See models.forecasters.markov_states."},
+    {"unusual", unusual, METH_VARARGS, "See models.forecasters.markov_states."},
     {"states_of", states_of, METH_VARARGS, "See models.forecasters.markov_states."},
     {"state_chances", state_chances, METH_VARARGS, "See models.forecasters.markov."},
     {"with_regime", with_regime, METH_VARARGS, "See models.regimes."},

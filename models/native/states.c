@@ -21,6 +21,57 @@ PyObject *standing(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* Whether a window is like one of a spell, as long as its own so far, that was there some lag before; `lasted` are lengths
+ * of whole spells, at each window. */
+static int ordinary(const double *values, const int64_t *lasted, Py_ssize_t at, int64_t still, const int64_t *lags,
+                    Py_ssize_t lag_count) {
+    for (Py_ssize_t one = 0; one < lag_count; one++) {
+        const int64_t lag = lags[one];
+        if (lag > still && lag <= at && lasted[at - lag] >= still && values[at - lag] == values[at]) return 1;
+    }
+    return 0;
+}
+
+/* For how many windows each spell of one series has been out of the ordinary; ``room`` is for whole spells' lengths. */
+static void count_unusual(const double *values, Py_ssize_t width, const int64_t *lags, Py_ssize_t lag_count, int64_t off,
+                          int64_t *room, int64_t *out) {
+    for (Py_ssize_t at = 0; at < width; at++) out[at] = at > 0 && values[at] == values[at - 1] ? out[at - 1] + 1 : 0;
+    for (Py_ssize_t at = width; at-- > 0;) {
+        const int ends = at + 1 == width || out[at + 1] == 0;
+        const int64_t whole = ends ? out[at] : room[at + 1] - off;
+        room[at] = whole > 0 ? whole + off : 0;
+    }
+    int64_t still = 0, count = 0;
+    for (Py_ssize_t at = 0; at < width; at++) {
+        still = out[at];
+        count = still == 0 ? 0 : count + !ordinary(values, room, at, still, lags, lag_count);
+        out[at] = count;
+    }
+}
+
+PyObject *unusual(PyObject *self, PyObject *args) {
+    PyObject *from[3];
+    Py_buffer views[3];
+    Py_ssize_t series, width, off;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOnnn", &from[0], &from[1], &from[2], &series, &width, &off)) return NULL;
+    const Py_ssize_t count = PyObject_Length(from[1]);
+    const Wanted wanted[3] = {{8, series * width, 0, "values"}, {8, count, 0, "lags"}, {8, series * width, 1, "out"}};
+    if (count < 0 || !hold(from, views, wanted, 3)) return NULL;
+    const double *values = views[0].buf;
+    const int64_t *lags = views[1].buf;
+    int64_t *out = views[2].buf, *room = malloc(sizeof(int64_t) * (size_t)(width + 1));
+    if (room != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t row = 0; row < series; row++)
+            count_unusual(values + row * width, width, lags, count, off, room, out + row * width);
+        Py_END_ALLOW_THREADS
+        free(room);
+    }
+    let_go(views, 3);
+    return room != NULL ? Py_NewRef(Py_None) : PyErr_NoMemory();
+}
+
 /* The state of every value: 0 for zero, else 1 and one more for each inner edge below it; -1 where it is missing. */
 PyObject *states_of(PyObject *self, PyObject *args) {
     PyObject *from[3];

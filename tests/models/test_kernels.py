@@ -114,6 +114,21 @@ def test_sums_are_those_of_the_twins(windows: int, horizon: int, monkeypatch: py
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+def test_spells_are_those_of_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standing still, and how long of it was unusual: nights that come again, gaps, and one that does not end."""
+    random = np.random.default_rng(10)
+    values = np.where(np.arange(200) % 12 < 5, 0.0, random.gamma(2.0, 3.0, (6, 200)).round())
+    values[1, ::7], values[2, 120:], values[3, 60:90] = np.nan, 0.0, 4.0
+    values[4] = np.where(random.random(200) < 0.4, 0.0, values[4])
+    for season in (12, 1, 24, 96):
+        compiled = markov_states.standing(values), markov_states.unusual(values, season)
+        with monkeypatch.context() as patch:
+            patch.setattr(markov_states, "_kernels", None)
+            twins = markov_states.standing(values), markov_states.unusual(values, season)
+        for ours, theirs in zip(compiled, twins, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_regime_is_that_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the chance, below, between and above what the quantiles say."""
     random = np.random.default_rng(9)
