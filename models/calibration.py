@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ Array = NDArray[np.float64]
 _MIDDLE = LEVELS.index(0.5)
 PRIOR_COUNT = 20.0
 """Horizons' worth of a factor of 1 that the measured factor is shrunk to."""
+
+PRIOR_WINDOWS = 400.0
+"""Windows' worth of coverage as promised, beside what was covered lately."""
 
 
 def width_factor(steps: Array, actual: Array) -> float:
@@ -32,7 +37,20 @@ def width_factor(steps: Array, actual: Array) -> float:
     return float(np.exp(np.log(found) * count / (count + PRIOR_COUNT)))
 
 
-def stretched(steps: Array, factor: float) -> Array:
-    """Quantiles with distances from the median multiplied."""
+def online_factor(inside: Array, count: Array) -> Array:
+    """Factors (series,) on distances from the median, by how many of ``count`` windows were ``inside`` P10 to P90.
+
+    A normal distribution that covered as much as was seen, with `PRIOR_WINDOWS` of 80 % beside it, covers 80 % with it.
+    The counts grow with every window that ends, so widths follow a series whose errors change (adaptive conformal
+    inference: Gibbs & Candes, 2021).
+    """
+    promised = LEVELS[-1] - LEVELS[0]
+    share = (inside + PRIOR_WINDOWS * promised) / (count + PRIOR_WINDOWS)
+    score = NormalDist().inv_cdf
+    return np.array([score(LEVELS[-1]) / score(0.5 + min(one, 0.99) / 2) for one in share], dtype=np.float64)
+
+
+def stretched(steps: Array, factor: float | Array) -> Array:
+    """Quantiles (..., levels) with distances from the median multiplied, by one factor or by one of shape (..., 1)."""
     middle = steps[..., _MIDDLE : _MIDDLE + 1]
     return np.asarray(middle + (steps - middle) * factor, dtype=np.float64)

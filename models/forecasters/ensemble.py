@@ -1,10 +1,11 @@
 """Ensemble: members weighted series by series by how they did lately, with the regimes of standing still over all.
 
 The weights are those of "Hedge" (`models.mixing`) by the losses of forecasts made from each of the last seasons, learnt
-window by window (`models.online_weights`), and the forecast is the mixture of the members' distributions. Totals are
-agreed on between the mixture, the LSTM's own head and the levels of several stretches of the past (`models.totals`),
-and are as wide as such levels were off before (`models.past_sums`). Widths of steps and the dependence of errors are
-measured in `fit` over whole horizons. All of it lies before the origin.
+window by window (`models.online_weights`). The forecast is the mixture of the members' distributions, as wide as it had
+to be lately to cover what it promises. Totals are agreed on between the mixture, the LSTM's own head and the levels of
+several stretches of the past (`models.totals`), and are as wide as such levels were off before (`models.past_sums`).
+What is still amiss in widths, and the dependence of errors, is measured in `fit` over whole horizons. All of it lies
+before the origin.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import stretched, width_factor
+from models.calibration import online_factor, stretched, width_factor
 from models.contracts import LEVELS, Forecast, Forecaster, State
 from models.dependence import Dependence, estimate, scores, total_quantiles
 from models.forecasters.gaussian_process import GaussianProcess
@@ -145,9 +146,11 @@ class Ensemble:
     def _mixed(self, panel: Panel, horizon: int, online: OnlineWeights, lstm: Array | None = None) -> Array:
         """The mixture of members by their weights (series, horizon, levels); ``lstm`` is what that one says.
 
-        A member is asked only for the series in which it has a say.
+        A member is asked only for the series in which it has a say. The mixture is as wide as it had to be lately.
         """
-        order, weights = heaviest(self._weights(panel, horizon, online))
+        learnt = online.learn_many(panel, horizon, self._asking)
+        switches = switching(panel.values)
+        order, weights = heaviest(weights_by_kind(learnt.losses, online.names, switches))
         parts: list[Array] = []
         places = np.zeros((*order.shape, 2), dtype=np.int64)
         ask = self._asking(panel, horizon)
@@ -159,7 +162,10 @@ class Ensemble:
             places[rows, slots, 0] = len(parts)
             places[rows, slots, 1] = np.arange(len(rows)) if ready is None else rows
             parts.append(ask(name, rows) if ready is None else ready)
-        return mixture(parts, places, weights, horizon)
+        mixed = mixture(parts, places, weights, horizon)
+        # What is either idle or busy is missed by a wrong chance of either, not by a wrong width.
+        factor = np.where(switches, 1.0, online_factor(learnt.inside, learnt.losses[:, -1]))
+        return stretched(mixed, factor[:, None, None])
 
     def _asking(self, panel: Panel, horizon: int) -> Callable[[str, Index], Array]:
         """What asks a member for some series (rows, horizon, levels); the past is put into bins once for all NPTS."""
@@ -174,11 +180,6 @@ class Ensemble:
             return member.read(past[0].of(rows), panel, horizon)
 
         return ask
-
-    def _weights(self, panel: Panel, horizon: int, online: OnlineWeights) -> Array:
-        """Weights of the members by what they lost lately (series, members)."""
-        found = online.learn_many(panel, horizon, self._asking)
-        return weights_by_kind(found, online.names, switching(panel.values))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
         """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""

@@ -1,4 +1,4 @@
-"""Weights learnt window by window are those that a look at the whole past gives."""
+"""Weights and widths learnt window by window are those that a look at the whole past gives."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.calibration import online_factor
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.online_weights import OnlineWeights, judged_cuts
@@ -49,8 +50,10 @@ def test_learning_online_is_learning_at_once(horizon: int) -> None:
     for windows in (60, 61, 62, 63, 65, 66, 80, 81, 83, 84, 85):
         found = online.learn_many(panel(windows), horizon, Asked())
         alone = OnlineWeights(tuple(MEMBERS)).learn_many(panel(windows), horizon, Asked())
-        np.testing.assert_array_equal(found, alone)
-    assert found[:, :-1].min() > 0
+        np.testing.assert_array_equal(found.losses, alone.losses)
+        np.testing.assert_array_equal(found.inside, alone.inside)
+    assert found.losses[:, :-1].min() > 0
+    assert (found.inside <= found.losses[:, -1]).all()
 
 
 def test_a_window_that_ends_asks_nobody() -> None:
@@ -75,7 +78,9 @@ def test_a_series_whose_past_was_revised_is_judged_anew() -> None:
     revised = replace(panel(84), values=values)
     found = online.learn_many(revised, 60, asked)
     assert asked.rows - at_first == 2 * len(MEMBERS)
-    np.testing.assert_array_equal(found, OnlineWeights(tuple(MEMBERS)).learn_many(revised, 60, Asked()))
+    alone = OnlineWeights(tuple(MEMBERS)).learn_many(revised, 60, Asked())
+    np.testing.assert_array_equal(found.losses, alone.losses)
+    np.testing.assert_array_equal(found.inside, alone.inside)
 
 
 def test_nothing_after_a_window_counts() -> None:
@@ -87,9 +92,28 @@ def test_nothing_after_a_window_counts() -> None:
         OnlineWeights(tuple(MEMBERS)).learn_many(one.until(84), 60, Asked())
         for one in (whole, replace(whole, values=mixed))
     ]
-    np.testing.assert_array_equal(*told)
+    np.testing.assert_array_equal(told[0].losses, told[1].losses)
+    np.testing.assert_array_equal(told[0].inside, told[1].inside)
 
 
 def test_too_short_a_past_judges_nobody() -> None:
     """Without a season behind the origin there are no losses, and the priors decide."""
-    assert (OnlineWeights(tuple(MEMBERS)).learn_many(panel(10), 60, Asked()) == 0).all()
+    found = OnlineWeights(tuple(MEMBERS)).learn_many(panel(10), 60, Asked())
+    assert (found.losses == 0).all()
+    assert (found.inside == 0).all()
+    np.testing.assert_allclose(online_factor(found.inside, found.losses[:, -1]), 1.0)
+
+
+def test_a_series_whose_errors_have_grown_gets_wider_and_only_that_one() -> None:
+    """Where the mixture missed what came, the next forecast is wider; where it covered more than promised, less."""
+    wild = panel(84)
+    values = wild.values.copy()
+    values[1, 60:] *= np.random.default_rng(1).choice([0.01, 30.0], 24)
+    values[4] = 5.0
+    before, after = (
+        OnlineWeights(tuple(MEMBERS)).learn_many(one, 60, Asked()) for one in (wild, replace(wild, values=values))
+    )
+    factor, calm = (online_factor(found.inside, found.losses[:, -1]) for found in (after, before))
+    assert factor[1] > 1.05
+    assert factor[4] < 0.97
+    np.testing.assert_array_equal(factor[[0, 2, 3]], calm[[0, 2, 3]])
