@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS
+from models.past_sums import trend
 from models.quantiles import tidy, value_at
 
 Array = NDArray[np.float64]
@@ -26,10 +27,15 @@ NEAR_WEIGHT = 4.0
 """Weight of a model's opinion on the very next windows; one on seven seasons or more has the weight of any other."""
 
 
+STRETCHES_WEIGHT = 4.0
+"""All stretches together have the weight of so many opinions."""
+
+
 def level_opinions(values: Array, season: int, horizon: int) -> Array:
     """Sums over the horizon (opinions, series) if each phase went on as on average over a stretch of the past.
 
-    The stretches are three seasons, one and two horizons, and all of the past.
+    The stretches are three seasons, one and two horizons, and all of the past; the last opinion is that of one horizon
+    grown on by half as much as it had grown over the horizon before (`trend`).
     """
     width = values.shape[1]
     season = max(1, min(season, width))
@@ -37,14 +43,20 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     folded = values[:, width - whole * season :].reshape(len(values), whole, season)
     known, filled = np.isfinite(folded), np.nan_to_num(folded)
     phases = np.bincount(np.arange(horizon) % season, minlength=season)
-    out = []
-    for length in stretches(season, horizon):
-        part, there = filled[:, -length:], known[:, -length:]
-        mean = part.sum(axis=(1, 2)) / np.maximum(there.sum(axis=(1, 2)), 1)
-        count = there.sum(axis=1)
-        at = np.where(count > 0, part.sum(axis=1) / np.maximum(count, 1), mean[:, None])
-        out.append(at @ phases)
+    lengths = stretches(season, horizon)
+    out = [_level(filled[:, -length:], known[:, -length:]) @ phases for length in lengths]
+    since = whole - 2 * lengths[1]
+    # A part of a horizon is no measure: it may be a weekend.
+    before = slice(since, since + lengths[1]) if since >= 0 else slice(0)
+    out.append(trend(out[1], _level(filled[:, before], known[:, before]) @ phases))
     return np.stack(out)
+
+
+def _level(filled: Array, known: NDArray[np.bool_]) -> Array:
+    """Mean at every phase (series, season) of seasons (series, seasons, season), zero where nothing is known."""
+    count = known.sum(axis=1)
+    mean = filled.sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    return np.asarray(np.where(count > 0, filled.sum(axis=1) / np.maximum(count, 1), mean[:, None]))
 
 
 def stretches(season: int, horizon: int) -> tuple[int, ...]:
@@ -60,7 +72,8 @@ def opinion_weights(trust: Array, season: int, horizon: int) -> Array:
     next windows, and their weight is larger there.
     """
     model = NEAR_WEIGHT + (1 - NEAR_WEIGHT) * min(1.0, horizon / (7 * season))
-    return np.concatenate([trust, np.broadcast_to([[model], [model / 2]], (2, trust.shape[1]))])
+    stretched = trust * (STRETCHES_WEIGHT / len(trust))
+    return np.concatenate([stretched, np.broadcast_to([[model], [model / 2]], (2, trust.shape[1]))])
 
 
 def agreed(opinions: Array, weights: Array, spread: Array) -> Array:
@@ -70,12 +83,16 @@ def agreed(opinions: Array, weights: Array, spread: Array) -> Array:
     their median where the level is known (series, levels). Its variance and that of the opinions add up (the law of
     total variance).
     """
+    # What has no weight is no end of what is thought possible either: it lies behind the last that has.
+    largest = np.where(weights > 0, opinions, -np.inf).max(axis=0)
+    opinions = np.where(weights > 0, opinions, np.inf)
     order = np.argsort(opinions, axis=0, kind="stable")
-    ranked = np.take_along_axis(opinions, order, axis=0)
+    ranked = np.minimum(np.take_along_axis(opinions, order, axis=0), largest)
     mass = np.take_along_axis(weights, order, axis=0) / weights.sum(axis=0)
     middle = np.cumsum(mass, axis=0) - mass / 2
     # Opinions are points, not a sample: the outer ones are the ends of what is thought possible.
-    span = (middle - middle[:1]) / np.maximum(middle[-1:] - middle[:1], 1e-12)
+    last = np.where(mass > 0, middle, -np.inf).max(axis=0)
+    span = np.minimum((middle - middle[:1]) / np.maximum(last - middle[:1], 1e-12), 1.0)
     out = _read(span, ranked)
     centre = len(LEVELS) // 2
     median = out[:, centre : centre + 1]
