@@ -11,7 +11,7 @@ import polars as pl
 
 from models.contracts import LEVELS, Forecast, Forecaster
 from models.panel import Panel
-from training.metrics import Accuracy, StepAccuracy, accuracy, accuracy_by_series, accuracy_by_step
+from training.metrics import Accuracy, StepAccuracy, accuracy, accuracy_by_series, accuracy_by_step, calibration
 from training.threads import few_threads
 
 
@@ -42,6 +42,13 @@ class Backtest:
     def by_step(self) -> tuple[StepAccuracy, ...]:
         """Figures of each window ahead, over all series and origins."""
         return accuracy_by_step(self._pasts(), self._actuals(), list(self.forecasts), self.panel.season)
+
+    @cached_property
+    def calibration(self) -> tuple[np.ndarray, np.ndarray]:
+        """Share of windows, and of totals, at or below each quantile (levels,)."""
+        steps, totals = [one.steps for one in self.forecasts], [one.totals for one in self.forecasts]
+        actuals = self._actuals()
+        return calibration(actuals, steps), calibration([np.nansum(one, axis=1) for one in actuals], totals)
 
     @cached_property
     def by_series(self) -> pl.DataFrame:

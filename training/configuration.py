@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from models.forecasters.registry import CHALLENGERS, FORECASTERS, why_unknown
+from training.wrong_configuration import faults
 
 NAMES = (*(name for name in FORECASTERS if name not in CHALLENGERS), *CHALLENGERS)
 """Whatever is installed, so that the schema for editors is the same everywhere."""
@@ -168,11 +169,11 @@ def _load(path: Path, kind: type[Kind], what: str) -> Kind:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; give the path of a {what} configuration") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: no text in UTF-8; give the path of a {what} configuration") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise ConfigurationError(f"{path}: {where}: {first['msg']} (found {first['input']!r:.80})") from error
+        raise ConfigurationError("\n".join(f"{path}: {fault}" for fault in faults(error, kind))) from error

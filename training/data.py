@@ -11,7 +11,7 @@ from features.usage_files import UsageFileError, scan_series
 from models.panel import Panel
 from training.configuration import DataConfiguration
 from training.mapped_panel import map_panel
-from training.window_panel import NANOSECONDS, panel_of_windows
+from training.window_panel import NANOSECONDS, lengths_of_windows, panel_of_windows
 
 FEWEST_WINDOWS = 16
 _FILE = "panel.npy"
@@ -33,7 +33,9 @@ def panel_of_file(usage: Path, data: DataConfiguration) -> Panel:
     """The last windows of a table of series (Parquet or CSV); raises NoDataError."""
     try:
         panel = mapped(usage, data.window_s * NANOSECONDS, data.season)
-    except (UsageFileError, OSError, ValueError) as error:
+    except UsageFileError as error:
+        raise NoDataError(str(error)) from error
+    except (OSError, ValueError) as error:
         raise NoDataError(f"{usage}: {error}") from error
     first = max(0, panel.windows - data.windows)
     last = replace(panel, values=panel.values[:, first:], start_ns=panel.start_ns + first * panel.window_ns)
@@ -58,8 +60,14 @@ def panel_of_directory(directory: Path, data: DataConfiguration, database_url: s
     except DATABASE_ERRORS as error:
         raise NoDataError(f"{name} cannot be read: {error}; is it the database of a platform?") from error
     if panel is None:
-        raise NoDataError(f"{name} has no closed windows of {data.window_s} s; send events first")
+        raise NoDataError(f"{name} has no closed windows of {data.window_s} s; {_others(database)}")
     return checked(panel, name)
+
+
+def _others(database: Location) -> str:
+    """What to do without windows of a length: there are others, or none at all."""
+    lengths = [f"{length} s" for length in lengths_of_windows(database)]
+    return f"it has windows of {', '.join(lengths)}: set data.window_s" if lengths else "send events first"
 
 
 def checked(panel: Panel, name: str) -> Panel:

@@ -10,7 +10,7 @@ import numpy as np
 from models.bundle import BundleError, load
 from models.drift import ROLLING, Drift, judge, live_cuts, live_losses, reach_of, reference_of
 from training.configuration import DataConfiguration
-from training.data import panel_of_directory
+from training.data import panel_of
 from training.threads import few_threads
 
 CHAMPION = Path("models") / "champion"
@@ -25,20 +25,24 @@ class Verdict:
     drift: Drift | None = None
 
 
-def drift_of(directory: Path, database_url: str | None = None) -> Verdict:
-    """Measure the champion on the closed windows since it was trained; raises NoDataError without any windows.
+def drift_of(directory: Path, asked: DataConfiguration, database_url: str | None = None) -> Verdict:
+    """Measure the champion on the usage ``asked`` for since it was trained; raises NoDataError where there is none.
 
-    Without a champion, or with one that cannot be measured, training is what helps.
+    Without a champion, or with one that cannot be measured or forecasts other windows, training is what helps.
     """
     try:
         forecaster, metadata = load(directory / CHAMPION)
-        data = DataConfiguration(**{name: metadata[name] for name in ("window_s", "season", "horizon")})
+        known = f"windows of {metadata['window_s']} s in seasons of {metadata['season']}"
+        data = asked.model_copy(update={"horizon": metadata["horizon"]})
         reference = reference_of(metadata)
         if reference is None:
             raise KeyError("watched")
     except (BundleError, KeyError) as error:
         return Verdict(True, f"there is no champion that can be measured ({error})")
-    panel = panel_of_directory(directory, data, database_url)
+    wanted = f"windows of {asked.window_s} s in seasons of {asked.season}"
+    if known != wanted:
+        return Verdict(True, f"the champion forecasts {known}, and what is to be trained {wanted}")
+    panel = panel_of(directory, data, database_url)
     reach = reach_of(metadata)
     with few_threads():
         losses = [live_losses(forecaster, panel, cut, reach) for cut in list(live_cuts(panel, metadata))[-ROLLING:]]

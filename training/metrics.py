@@ -6,6 +6,7 @@ pinball loss over the sum of absolute actuals.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from models.contracts import LEVELS, Forecast
 from models.losses import pinball, seasonal_scale
 
 Array = NDArray[np.float64]
+SERIES_AT_ONCE = 2048
+"""So many series of one origin are looked at together: all of tens of thousands would take gigabytes."""
+
+_MIDDLE = LEVELS.index(0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,80 +53,161 @@ class StepAccuracy:
         return {"mase": self.mase, "wql": self.wql, "coverage": self.coverage}
 
 
-def accuracy(pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int) -> Accuracy:
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some series of one origin: actuals, whether they are known, and losses, each (series, horizon).
+
+    ``loss`` is the mean over levels, ``error`` that of the median; both are 0 and ``inside`` is False where nothing is
+    known. ``scale`` is (series, 1), ``bill`` (series,) and ``totals`` (series, levels).
+    """
+
+    rows: slice
+    actual: Array
+    known: NDArray[np.bool_]
+    loss: Array
+    error: Array
+    inside: NDArray[np.bool_]
+    scale: Array
+    totals: Array
+
+    @property
+    def bill(self) -> Array:
+        """What was used over the horizon, as far as known."""
+        return np.asarray(self.actual.sum(axis=1))
+
+    @property
+    def scaled(self) -> NDArray[np.bool_]:
+        """What is known of series with a scale."""
+        return self.known & np.isfinite(self.scale)
+
+
+def accuracy(pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequence[Forecast], season: int) -> Accuracy:
     """Figures over all origins: pasts and actuals of shape (series, windows) and (series, horizon)."""
-    actual, steps, scale = _cube(pasts, actuals, forecasts, season)
-    totals = np.stack([forecast.totals for forecast in forecasts])
-    middle = LEVELS.index(0.5)
-    known = np.isfinite(actual)
-    loss = np.where(known[..., None], pinball(np.nan_to_num(actual), steps), 0.0)
-    error = np.where(known, np.abs(actual - steps[..., middle]), np.nan)
-    inside = (actual >= steps[..., 0] - 1e-9) & (actual <= steps[..., -1] + 1e-9)
-    bill = np.nan_to_num(actual).sum(axis=2)
-    bill_loss = pinball(bill, totals)
-    with np.errstate(all="ignore"):
-        return Accuracy(
-            mase=_mean(error / scale),
-            scaled_pinball=_mean(np.where(known, loss.mean(axis=-1), np.nan) / scale),
-            wql=float(loss.sum(axis=(0, 1, 2)).mean() / max(np.nansum(np.abs(actual)), 1e-12)),
-            coverage=float(inside[known].mean()) if known.any() else float("nan"),
-            bill_wape=float(np.abs(bill - totals[..., middle]).sum() / max(bill.sum(), 1e-12)),
-            bill_wql=float(bill_loss.sum(axis=(0, 1)).mean() / max(bill.sum(), 1e-12)),
-            bill_coverage=float(((bill >= totals[..., 0] - 1e-9) & (bill <= totals[..., -1] + 1e-9)).mean()),
-        )
+    sums = np.sum([_sums(piece) for piece in _pieces(pasts, actuals, forecasts, season)], axis=0)
+    known, scaled, scaled_error, scaled_loss, size, loss, inside, bills, bill, bill_error, bill_loss, bill_inside = sums
+    return Accuracy(
+        mase=_ratio(scaled_error, scaled),
+        scaled_pinball=_ratio(scaled_loss, scaled),
+        wql=loss / max(size, 1e-12),
+        coverage=_ratio(inside, known),
+        bill_wape=bill_error / max(bill, 1e-12),
+        bill_wql=bill_loss / max(bill, 1e-12),
+        bill_coverage=_ratio(bill_inside, bills),
+    )
+
+
+def _sums(piece: _Piece) -> Array:
+    """Numerators and denominators, in the order in which `accuracy` takes them."""
+    scale = np.where(piece.scaled, piece.scale, np.inf)
+    bill, totals = piece.bill, piece.totals
+    return np.array(
+        [
+            piece.known.sum(),
+            piece.scaled.sum(),
+            (piece.error / scale).sum(),
+            (piece.loss / scale).sum(),
+            np.abs(piece.actual).sum(),
+            piece.loss.sum(),
+            piece.inside.sum(),
+            len(bill),
+            bill.sum(),
+            np.abs(bill - totals[:, _MIDDLE]).sum(),
+            pinball(bill, totals).mean(axis=-1).sum(),
+            ((bill >= totals[:, 0] - 1e-9) & (bill <= totals[:, -1] + 1e-9)).sum(),
+        ]
+    )
 
 
 def accuracy_by_step(
-    pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int
+    pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequence[Forecast], season: int
 ) -> tuple[StepAccuracy, ...]:
     """Figures of every window ahead; arguments as of `accuracy`."""
-    actual, steps, scale = _cube(pasts, actuals, forecasts, season)
-    known = np.isfinite(actual)
-    loss = np.where(known, pinball(np.nan_to_num(actual), steps).mean(axis=-1), 0.0).sum(axis=(0, 1))
-    size = np.where(known, np.abs(actual), 0.0).sum(axis=(0, 1))
-    scaled = np.where(known, np.abs(actual - steps[..., LEVELS.index(0.5)]), np.nan) / scale
-    inside = np.where(known, (actual >= steps[..., 0] - 1e-9) & (actual <= steps[..., -1] + 1e-9), False)
-    count = np.maximum(known.sum(axis=(0, 1)), 1)
+    sums = np.zeros((6, forecasts[0].steps.shape[1]))
+    for piece in _pieces(pasts, actuals, forecasts, season):
+        error = piece.error / np.where(piece.scaled, piece.scale, np.inf)
+        parts = (error, piece.scaled, piece.loss, np.abs(piece.actual), piece.inside, piece.known)
+        sums += [part.sum(axis=0) for part in parts]
     return tuple(
-        StepAccuracy(
-            step + 1,
-            _mean(scaled[..., step]),
-            float(loss[step] / max(size[step], 1e-12)),
-            float(inside[..., step].sum() / count[step]),
-        )
-        for step in range(steps.shape[2])
+        StepAccuracy(step + 1, _ratio(error, scaled), float(loss / max(size, 1e-12)), float(inside / max(known, 1)))
+        for step, (error, scaled, loss, size, inside, known) in enumerate(sums.T)
     )
 
 
 def accuracy_by_series(
-    pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int
+    pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequence[Forecast], season: int
 ) -> dict[str, list[float | None]]:
     """Figures of every series over all origins, by name; None where one does not exist (nothing known, no scale)."""
-    actual, steps, scale = _cube(pasts, actuals, forecasts, season)
-    known = np.isfinite(actual)
-    loss = np.where(known, pinball(np.nan_to_num(actual), steps).mean(axis=-1), 0.0)
-    inside = np.where(known, (actual >= steps[..., 0] - 1e-9) & (actual <= steps[..., -1] + 1e-9), False)
-    middle = np.stack([forecast.totals[:, LEVELS.index(0.5)] for forecast in forecasts])
+    sums = np.zeros((8, len(actuals[0])))
+    for piece in _pieces(pasts, actuals, forecasts, season):
+        scaled = piece.loss / np.where(piece.scaled, piece.scale, np.inf)
+        parts = (scaled, piece.scaled, piece.loss, np.abs(piece.actual), piece.inside, piece.known, piece.actual)
+        sums[:7, piece.rows] += [part.sum(axis=1) for part in parts]
+        sums[7, piece.rows] += piece.totals[:, _MIDDLE]
+    scaled, scales, loss, size, inside, known, actual, forecast = sums
     with np.errstate(all="ignore"):
-        count = known.sum(axis=(0, 2))
         columns = {
-            "scaled_pinball": np.nansum(loss / scale, axis=(0, 2)) / (known & np.isfinite(scale)).sum(axis=(0, 2)),
-            "wql": loss.sum(axis=(0, 2)) / np.nansum(np.abs(actual), axis=(0, 2)),
-            "coverage": inside.sum(axis=(0, 2)) / count,
-            "actual": np.nansum(actual, axis=(0, 2)),
-            "forecast": middle.sum(axis=0),
+            "scaled_pinball": scaled / scales,
+            "wql": loss / size,
+            "coverage": inside / known,
+            "actual": actual,
+            "forecast": forecast,
         }
     return {name: [float(one) if np.isfinite(one) else None for one in values] for name, values in columns.items()}
 
 
-def _cube(
-    pasts: list[Array], actuals: list[Array], forecasts: list[Forecast], season: int
-) -> tuple[Array, Array, Array]:
-    """Actuals (origins, series, horizon), quantiles (..., levels) and scales (origins, series, 1)."""
-    scale = np.stack([seasonal_scale(past, season) for past in pasts])[:, :, None]
-    return np.stack(actuals), np.stack([forecast.steps for forecast in forecasts]), scale
+def calibration(actuals: Sequence[Array], quantiles: Sequence[Array]) -> Array:
+    """Share of actuals (...,) at or below each quantile (..., levels); missing ones (NaN) do not count.
+
+    Quantiles that coincide, as those of a service that is mostly off, say less: an actual that equals them lies
+    anywhere in the part of the distribution that they stand for, and counts in part (Czado, Gneiting & Held, 2009,
+    "Predictive model assessment for count data").
+    """
+    levels = np.asarray(LEVELS)
+    share, count = np.zeros(len(levels)), 0
+    for actual, steps in zip(actuals, quantiles, strict=True):
+        for first in range(0, len(actual), SERIES_AT_ONCE):
+            rows = slice(first, first + SERIES_AT_ONCE)
+            known = np.isfinite(actual[rows])
+            low, high = _part(actual[rows][known][:, None], steps[rows][known])
+            share += np.clip((levels - low[:, None]) / (high - low)[:, None], 0.0, 1.0).sum(axis=0)
+            count += len(low)
+    return share / max(count, 1)
 
 
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else float("nan")
+def _part(actual: Array, quantiles: Array) -> tuple[Array, Array]:
+    """Between which levels (count,) an actual (count, 1) lies, given the quantiles (count, levels).
+
+    Where some of them equal it, the value has a probability of its own: from midway between the last level below and
+    the first of these, or 0, to midway between the last of these and the next, or 1.
+    """
+    edges = np.concatenate([[0.0], np.asarray(LEVELS), [1.0]])
+    middles = (edges[1:] + edges[:-1]) / 2
+    below, until = (quantiles < actual).sum(axis=1), (quantiles <= actual).sum(axis=1)
+    equal = until > below
+    low = np.where(equal, np.where(below == 0, 0.0, middles[below]), edges[below])
+    high = np.where(equal, np.where(until == len(LEVELS), 1.0, middles[until]), edges[until + 1])
+    return low, high
+
+
+def _pieces(
+    pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequence[Forecast], season: int
+) -> Iterator[_Piece]:
+    for past, actual, forecast in zip(pasts, actuals, forecasts, strict=True):
+        for first in range(0, len(actual), SERIES_AT_ONCE):
+            rows = slice(first, first + SERIES_AT_ONCE)
+            known, filled, steps = np.isfinite(actual[rows]), np.nan_to_num(actual[rows]), forecast.steps[rows]
+            inside = (filled >= steps[..., 0] - 1e-9) & (filled <= steps[..., -1] + 1e-9)
+            yield _Piece(
+                rows,
+                filled,
+                known,
+                np.where(known, pinball(filled, steps).mean(axis=-1), 0.0),
+                np.where(known, np.abs(filled - steps[..., _MIDDLE]), 0.0),
+                known & inside,
+                seasonal_scale(past[rows], season)[:, None],
+                forecast.totals[rows],
+            )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else float("nan")

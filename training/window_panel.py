@@ -56,6 +56,16 @@ def panel_of_windows(database: Location, window_s: int, windows: int, season: in
     return Panel(names, tenants, resources, kept, begin_ns, window_ns, season, planned)
 
 
+def lengths_of_windows(database: Location) -> list[int]:
+    """The lengths in seconds that there are windows of, shortest first."""
+    connection = connect_for_reading(database)
+    try:
+        rows = connection.execute("SELECT window_s FROM window_chunks UNION SELECT window_s FROM rollups").fetchall()
+    finally:
+        connection.close()
+    return sorted(int(row[0]) for row in rows)
+
+
 def _closed_until_ns(connection: Connection, window_s: int) -> int:
     row = connection.execute("SELECT state FROM engine").fetchone()
     return int(json.loads(row[0])["closed_until_ns"].get(str(window_s), 0)) if row and row[0] else 0

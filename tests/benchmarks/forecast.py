@@ -4,7 +4,8 @@ Every model is trained on what lies before a task's first origin, networks with 
 machine. What was measured is kept, so a run that was stopped goes on where it stood, and `--task`, `--model` and
 `--seeds` measure a part; what the code of models and training had a hand in is measured anew once that has changed.
 AutoETS and LightGBM run where the extra `challengers` is installed, neuralforecast's LSTM and NHITS where the extra
-`neural` is, within the limits that `neural_libraries.py` sets.
+`neural` is, within the limits that `neural_libraries.py` sets. A model that takes longer than `--limit-s` on a task is
+ended, and its row says so; what it had done is kept where the model is one of the registry.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main() -> int:
     parser.add_argument("--model", action="append", help="repeatable (default: all, and libraries' where installed)")
     parser.add_argument("--task", action="append", help=f"one of {', '.join(TASKS)}; repeatable (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of every network (default: 3)")
+    parser.add_argument(
+        "--limit-s", type=float, default=3600, help="seconds for a model, task and seed (default: 3600)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "metercast-data" / "bench-forecast", help="what is kept")
     parser.add_argument("--fresh", action="store_true", help="measure again what is kept")
     args = parser.parse_args()
@@ -44,8 +48,12 @@ def main() -> int:
         rows: dict[str, list[dict[str, float]]] = {}
         for seed in range(args.seeds):
             for name in [name for name in args.model or _installed() if seed == 0 or name in SEEDED]:
-                row = _measured(bench / f"{task}.parquet", name, seed, args.out / task / str(seed), args.fresh)
-                rows.setdefault(name, []).append(row)
+                out = args.out / task / str(seed)
+                row = _measured(bench / f"{task}.parquet", name, seed, out, args.fresh, args.limit_s)
+                if row is None:
+                    row = {"did_not_end_in_s": args.limit_s}
+                else:
+                    rows.setdefault(name, []).append(row)
                 print(json.dumps({"task": task, "model": name, "seed": seed, **row}), flush=True)
         for name, each in rows.items():
             if len(each) > 1:
@@ -70,44 +78,47 @@ def _installed() -> list[str]:
     return names
 
 
-def _measured(data: Path, name: str, seed: int, out: Path, fresh: bool) -> dict[str, float]:
-    """Figures and times of a model on a task, as they are kept or else measured now."""
+def _measured(data: Path, name: str, seed: int, out: Path, fresh: bool, limit_s: float) -> dict[str, float] | None:
+    """Figures and times of a model on a task, as they are kept or else measured now; None where it did not end."""
     kept = out / name / "figures.json"
-    code = _code()
+    code = _code(name)
     if kept.is_file() and not fresh:
         document = json.loads(kept.read_text())
         if document["code"] == code:
             return dict(document["figures"])
-    times = _library_network(data, name, seed, out) if name in NETWORKS else _backtest(data, name, seed, out, fresh)
-    train_s, forecast_s = times
-    figures = _times(data, train_s, forecast_s) | _scored(data, out / name)
+    command = _library_network(data, name) if name in NETWORKS else _backtest(data, name, fresh)
+    command += ["--seed", str(seed), "--out", str(out)]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    told = json.loads(done.stdout if name not in NETWORKS else done.stdout.splitlines()[-1])
+    row = told if name in NETWORKS else told["models"][0]
+    figures = _times(data, row["train_s"], row["forecast_s"]) | _scored(data, out / name)
+    if "steps" in row:
+        figures["steps"] = row["steps"]
     kept.write_text(json.dumps({"code": code, "figures": figures}))
     return figures
 
 
-def _code() -> str:
-    """A short name of the code that figures come from."""
-    files = sorted(path for room in ("models", "training") for path in (ROOT / room).rglob("*.py"))
+def _code(name: str) -> str:
+    """A short name of the code that figures of a model come from; a library's networks need little of this project."""
+    rooms = [path for room in ("models", "training") for path in (ROOT / room).rglob("*.py")]
+    of_networks = [Path(__file__).with_name("neural_libraries.py"), ROOT / "training" / "tasks.py"]
+    files = sorted(of_networks if name in NETWORKS else rooms)
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def _backtest(data: Path, name: str, seed: int, out: Path, fresh: bool) -> tuple[float, float]:
+def _backtest(data: Path, name: str, fresh: bool) -> list[str]:
     """A model of the registry by `metercast backtest`, which goes on where an earlier run of it was stopped."""
     command = [sys.executable, "-m", "metercast.command", "backtest", "--task", str(data), "--model", name]
-    command += ["--seed", str(seed), "--workers", "1", "--out", str(out), "--json", *(["--fresh"] if fresh else [])]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    row = json.loads(done.stdout)["models"][0]
-    return row["train_s"], row["forecast_s"]
+    return [*command, "--workers", "1", "--json", *(["--fresh"] if fresh else [])]
 
 
-def _library_network(data: Path, name: str, seed: int, out: Path) -> tuple[float, float]:
+def _library_network(data: Path, name: str) -> list[str]:
     """A network of neuralforecast by `neural_libraries.py`."""
     script = Path(__file__).with_name("neural_libraries.py")
-    command = [sys.executable, str(script), "--task", str(data), "--model", name]
-    command += ["--seed", str(seed), "--out", str(out)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    row = json.loads(done.stdout.splitlines()[-1])
-    return row["train_s"], row["forecast_s"]
+    return [sys.executable, str(script), "--task", str(data), "--model", name]
 
 
 def _times(data: Path, train_s: float, forecast_s: float) -> dict[str, float]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.forecasters.lstm import LstmConfig
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
+from models.planned import NEVER_NS, Event, Planned
 from tests.models.forecasters.test_conformance import make_panel
 from training.backtest import backtest, rolling_cuts
 from training.fit import fit_forecaster
+
+TOLD_OF_PLANS = ("lstm", "ensemble")
+"""Models that planned events are an input of; the others do without."""
 
 CONFIG = LstmConfig(hidden=8, context_seasons=2, batch_size=16, steps=5)
 
@@ -32,6 +38,34 @@ def test_what_comes_after_an_origin_never_enters(name: str) -> None:
         for before, after in list(zip(runs[0].forecasts, runs[1].forecasts, strict=True))[:same]:
             np.testing.assert_array_equal(before.steps, after.steps)
             np.testing.assert_array_equal(before.totals, after.totals)
+
+
+@pytest.mark.parametrize("name", list(FORECASTERS))
+def test_plans_made_after_an_origin_never_enter(name: str) -> None:
+    """What is entered or taken out after an origin changes no forecast from it; what came earlier does, where used."""
+    cuts = (48, 60)
+    known = [_event("*", 30, 33, 20), _event("u0", 61, 64, 40)]
+    before = _planned_backtest(name, cuts, known)
+    after_first = _planned_backtest(name, cuts, [*known, _event("u1", 61, 66, 50)])
+    later = [_event("*", 49, 56, 61), _event("u1", 62, 70, 70), _event("u0", 61, 64, 40, removed=61)]
+    after_last = _planned_backtest(name, cuts, [known[0], *later])
+    for one, other in zip(before, after_last, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(before[0], after_first[0])
+    assert np.array_equal(before[1], after_first[1]) is (name not in TOLD_OF_PLANS)
+
+
+def _event(user: str, start: int, end: int, entered: int, removed: int | None = None) -> Event:
+    hour = 3_600_000_000_000
+    return user, "*", start * hour, end * hour, entered * hour, NEVER_NS if removed is None else removed * hour
+
+
+def _planned_backtest(name: str, cuts: tuple[int, ...], events: list[Event]) -> list[np.ndarray]:
+    """Steps and totals side by side, of each origin."""
+    panel = make_panel()
+    panel = replace(panel, planned=Planned.of_events(events, panel.series))
+    found = backtest(lambda past, horizon: fit_forecaster(name, past, horizon, CONFIG), panel, cuts, 12)
+    return [np.concatenate([one.steps, one.totals[:, None]], axis=1) for one in found.forecasts]
 
 
 def test_origins_leave_a_horizon_of_actuals() -> None:

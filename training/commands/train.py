@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     args = _arguments(argv)
     try:
         configuration = _configuration(args)
-        if args.if_drifted and not _has_drifted(args):
+        if args.if_drifted and not _has_drifted(args, configuration):
             return 0
         panel = panel_of(args.data, configuration.data, args.database_url)
         from training.run import train  # MLflow and Lightning take seconds to import: only once the input is right
@@ -59,17 +59,20 @@ def _configuration(args: argparse.Namespace) -> TrainConfiguration:
     configuration = load_configuration(args.config)
     if args.promote:
         configuration = configuration.model_copy(update={"promote": True})
+    if args.usage is not None:
+        data = configuration.data.model_copy(update={"usage": args.usage})
+        configuration = configuration.model_copy(update={"data": data})
     if args.seed is not None:
         lstm = configuration.lstm.model_copy(update={"seed": args.seed})
         configuration = configuration.model_copy(update={"lstm": lstm})
     return configuration
 
 
-def _has_drifted(args: argparse.Namespace) -> bool:
+def _has_drifted(args: argparse.Namespace, configuration: TrainConfiguration) -> bool:
     """Whether there is a reason to train; tells it, and as the answer where there is none."""
     from training.drift import drift_of
 
-    verdict = drift_of(args.data, args.database_url)
+    verdict = drift_of(args.data, configuration.data, args.database_url)
     print(f"metercast train: {verdict.reason}", file=sys.stderr)
     if not verdict.retrain and args.json:
         print(json.dumps({"trained": False, "drift": asdict(verdict)}, indent=2))
@@ -96,6 +99,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="training configuration (YAML), e.g. configs/train/demo.yaml")
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory of the platform")
     add_database_url(parser)
+    parser.add_argument("--usage", type=Path, help="learn from this table of series instead (Parquet or CSV)")
     parser.add_argument("--promote", action="store_true", help="promote the best if it wins, whatever the file says")
     parser.add_argument("--if-drifted", action="store_true", help="train only where the champion's accuracy has fallen")
     parser.add_argument("--seed", type=int, help="of the training of networks, whatever the file says")

@@ -31,6 +31,9 @@ def main(argv: list[str]) -> int:
         if args.trials is not None:
             changed = configuration.model_dump() | {"trials": args.trials}
             configuration = TuneConfiguration.model_validate(changed)
+        if args.usage is not None:
+            data = configuration.data.model_copy(update={"usage": args.usage})
+            configuration = configuration.model_copy(update={"data": data})
         panel, horizon = _data(args, configuration)
         from training.search import search  # Optuna, MLflow and Lightning take seconds to import
 
@@ -66,7 +69,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("config", type=Path, help="search (YAML), e.g. configs/tune/lstm.yaml")
     parser.add_argument("--data", type=Path, default=data_home(), help="data directory; holds the study too")
     add_database_url(parser)
-    parser.add_argument("--task", type=Path, help="search on what lies before the first origin of this task instead")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--usage", type=Path, help="search on this table of series instead (Parquet or CSV)")
+    other.add_argument("--task", type=Path, help="search on what lies before the first origin of this task instead")
     parser.add_argument("--trials", type=int, help="how many trials the study shall have in all")
     parser.add_argument("--workers", type=int, default=1, help="trials at once, a process each (default: 1)")
     parser.add_argument("--out", type=Path, help="write a training configuration with the best values (YAML)")
