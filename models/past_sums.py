@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 MOST = 14
 """So many past origins at most, a season apart."""
 
@@ -95,25 +101,45 @@ def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]
         errors = np.zeros((len(lengths) + 1, series))
         errors[-1] = np.nan
         return PastSums(errors, np.zeros(series), np.zeros(series))
+    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
+    if _kernels is None:
+        missed = _missed(values, phases, horizon, lengths, origins)
+    else:
+        missed = np.empty((len(lengths), series, len(origins)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+        _kernels.missed_sums(*given, missed, *values.shape, horizon, len(origins))
+    came = _came(values, season, horizon, origins)
+    near, both = came - missed[1], came - missed[2]
+    # Of two horizons the one before the last; part of a horizon is no measure, as it may be a weekend.
+    before = np.where(origins >= lengths[2], 2 * both - near, np.nan)
+    missed = np.concatenate([missed, (came - trend(near, before))[None]])
+    return _summary(missed, np.isfinite(before), season, horizon)
+
+
+def _came(values: Array, season: int, horizon: int, origins: Index) -> Array:
+    """The sums over a horizon that came (series, origins), NaN where less than half of one is known."""
+    known, filled = np.isfinite(values), np.nan_to_num(values)
+    starts = (values.shape[1] - horizon) % season + origins * season
+    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
+    return np.asarray(
+        np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2), dtype=np.float64
+    )
+
+
+def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...], origins: Index) -> Array:
+    """How far sums that came lay above what each stretch foretold (stretches, series, origins); NaN where unknown."""
+    series, season, end = len(values), len(phases), values.shape[1] - horizon
+    whole = end // season
     known, filled = np.isfinite(values), np.nan_to_num(values)
     first = end - whole * season
-    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     sums, counts = (_before(part[:, first:end].reshape(series, whole, season) @ phases) for part in (filled, known))
-    starts = first + origins * season
-    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
-    came = np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2)
-
-    def level(first: int, last: int) -> Array:
-        """Of the seasons from ``last`` to ``first`` before each origin; NaN where nothing is known."""
-        total, count = (
-            part[:, np.maximum(origins - first, 0)] - part[:, np.maximum(origins - last, 0)] for part in (sums, counts)
-        )
-        return np.divide(total * horizon, count, out=np.full(came.shape, np.nan), where=count > 0)
-
-    levels = [level(0, length) for length in lengths]
-    before = np.where(origins >= 2 * lengths[1], level(lengths[1], 2 * lengths[1]), np.nan)
-    levels.append(trend(levels[1], before))
-    return _summary(came - np.stack(levels), np.isfinite(before), season, horizon)
+    came = _came(values, season, horizon, origins)
+    missed = []
+    for length in lengths:
+        since = np.maximum(origins - length, 0)
+        total, count = (part[:, origins] - part[:, since] for part in (sums, counts))
+        missed.append(came - np.divide(total * horizon, count, out=np.full(came.shape, np.nan), where=count > 0))
+    return np.stack(missed)
 
 
 def trend(level: Array, before: Array) -> Array:

@@ -13,6 +13,11 @@ from models.contracts import LEVELS
 from models.past_sums import trend
 from models.quantiles import tidy, value_at
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 SHORTEST = 3
 """Seasons of the shortest stretch."""
@@ -26,7 +31,6 @@ MODEL_SHARE = 0.7
 NEAR_WEIGHT = 4.0
 """Weight of a model's opinion on the very next windows; one on seven seasons or more has the weight of any other."""
 
-
 STRETCHES_WEIGHT = 4.0
 """All stretches together have the weight of so many opinions."""
 
@@ -39,24 +43,33 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     """
     width = values.shape[1]
     season = max(1, min(season, width))
+    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
+    lengths = stretches(season, horizon)
+    if _kernels is None:
+        out = _levels(values, phases, lengths)
+    else:
+        out = np.empty((len(lengths), len(values)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+        _kernels.level_opinions(*given, out, *values.shape, horizon, 1)
+    # Part of a horizon is no measure of growth: it may be a weekend.
+    before = 2 * out[2] - out[1] if width // season >= lengths[2] else np.full(len(values), np.nan)
+    return np.concatenate([out, trend(out[1], before)[None]])
+
+
+def _levels(values: Array, phases: Array, lengths: tuple[int, ...]) -> Array:
+    """What the compiled function does."""
+    width, season = values.shape[1], len(phases)
     whole = width // season
     folded = values[:, width - whole * season :].reshape(len(values), whole, season)
     known, filled = np.isfinite(folded), np.nan_to_num(folded)
-    phases = np.bincount(np.arange(horizon) % season, minlength=season)
-    lengths = stretches(season, horizon)
-    out = [_level(filled[:, -length:], known[:, -length:]) @ phases for length in lengths]
-    since = whole - 2 * lengths[1]
-    # A part of a horizon is no measure: it may be a weekend.
-    before = slice(since, since + lengths[1]) if since >= 0 else slice(0)
-    out.append(trend(out[1], _level(filled[:, before], known[:, before]) @ phases))
+    out = []
+    for length in lengths:
+        part, there = filled[:, -length:], known[:, -length:]
+        mean = part.sum(axis=(1, 2)) / np.maximum(there.sum(axis=(1, 2)), 1)
+        count = there.sum(axis=1)
+        at = np.where(count > 0, part.sum(axis=1) / np.maximum(count, 1), mean[:, None])
+        out.append(at @ phases)
     return np.stack(out)
-
-
-def _level(filled: Array, known: NDArray[np.bool_]) -> Array:
-    """Mean at every phase (series, season) of seasons (series, seasons, season), zero where nothing is known."""
-    count = known.sum(axis=1)
-    mean = filled.sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
-    return np.asarray(np.where(count > 0, filled.sum(axis=1) / np.maximum(count, 1), mean[:, None]))
 
 
 def stretches(season: int, horizon: int) -> tuple[int, ...]:

@@ -24,12 +24,13 @@ from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.mixing import heaviest, hedge, mixture
+from models.mixing import heaviest, mixture, weights_by_kind
 from models.online_weights import OnlineWeights
 from models.panel import Panel
 from models.past_sums import PastSums, past_sums
 from models.paths import sample_paths
 from models.quantiles import tidy
+from models.switching import switching
 from models.totals import agreed, level_opinions, opinion_weights, stretches, with_totals
 from models.weighted import Binned
 
@@ -40,9 +41,6 @@ WHOLE = 5
 
 MEASURED = 600
 """They are measured on so many series at most, drawn at random."""
-
-LSTM_PRIOR = 3.0
-"""The LSTM's prior weight; every other member has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +148,18 @@ class Ensemble:
         A member is asked only for the series in which it has a say.
         """
         order, weights = heaviest(self._weights(panel, horizon, online))
-        forecasts = np.empty((*order.shape, horizon, len(LEVELS)))
+        parts: list[Array] = []
+        places = np.zeros((*order.shape, 2), dtype=np.int64)
         ask = self._asking(panel, horizon)
         for place, name in enumerate(online.names):
             rows, slots = np.nonzero((order == place) & (weights > 0))
-            if name == "lstm" and lstm is not None:
-                forecasts[rows, slots] = lstm[rows]
-            elif len(rows):
-                forecasts[rows, slots] = ask(name, rows)
-        return mixture(forecasts, weights)
+            if not len(rows):
+                continue
+            ready = lstm if name == "lstm" else None
+            places[rows, slots, 0] = len(parts)
+            places[rows, slots, 1] = np.arange(len(rows)) if ready is None else rows
+            parts.append(ask(name, rows) if ready is None else ready)
+        return mixture(parts, places, weights, horizon)
 
     def _asking(self, panel: Panel, horizon: int) -> Callable[[str, Index], Array]:
         """What asks a member for some series (rows, horizon, levels); the past is put into bins once for all NPTS."""
@@ -177,7 +178,7 @@ class Ensemble:
     def _weights(self, panel: Panel, horizon: int, online: OnlineWeights) -> Array:
         """Weights of the members by what they lost lately (series, members)."""
         found = online.learn_many(panel, horizon, self._asking)
-        return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in online.names]))
+        return weights_by_kind(found, online.names, switching(panel.values))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
         """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""
