@@ -75,7 +75,7 @@ def count_wakings(values: Array, season: int) -> Wakings:
     width = values.shape[1]
     shape = (len(SPELLS), len(AWAKE), len(AHEAD))
     away, seen, ratios = np.zeros(shape), np.zeros(shape), [[np.zeros(0)] for _ in AWAKE]
-    still, woken = unusual(values, season), _woken(values)
+    still, woken = _spells(values, season), _woken(values)
     for place, awake in enumerate(AWAKE):
         found = _awake_for(values, still, woken & (still[:, :-1] >= SPELLS[0] * season), max(1, round(awake * season)))
         group = _bucket(found.spell / season, SPELLS)
@@ -134,11 +134,19 @@ def _awake_now(values: Array, season: int) -> _Awake:
     recent = _woken(values)[:, -reach:] & (still[:, -reach - 1 : -1] >= SPELLS[0] * season)
     # Few woke up after any long spell, and only theirs are compared with other nights.
     rows = np.nonzero(recent.any(axis=1))[0]
-    still[rows] = unusual(values[rows], season)
+    still[rows] = _spells(values[rows], season)
     recent[rows] &= still[rows, -reach - 1 : -1] >= SPELLS[0] * season
     rows = np.nonzero(recent.any(axis=1))[0]
     age = recent[rows, ::-1].argmax(axis=1) + 1
     return _kept(values, rows, values.shape[1] - age, age, still)
+
+
+def _spells(values: Array, season: int) -> Index:
+    """For how many windows each value has stood still (`standing`); at zero only what is out of the ordinary counts.
+
+    From nothing to something every morning is a rhythm; another level that was held and then left is news.
+    """
+    return np.where(values == 0, unusual(values, season), standing(values))
 
 
 def _woken(values: Array) -> NDArray[np.bool_]:

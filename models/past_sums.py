@@ -34,13 +34,22 @@ OWN_SHARE = 0.8
 """How much of the error that decides is the series' own; the rest is that of all series."""
 
 NORMAL_P90 = 1.281552
+STEEPEST = 3.0
+"""A trend is taken for no steeper than this a horizon, up or down."""
+
+PRIOR_TRIALS = 5.0
+"""Horizons' worth of what trends of all series were good for, in what one of a series is thought to be."""
+
+DAMPING = 0.5
+"""The power of a past growth that is expected to go on: trends die away (Gardner & McKenzie, 1985)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastSums:
     """Errors of stretches (stretches, series) and mean squared ones of their median (series), over past origins.
 
-    ``horizons`` (series) is how many horizons of independent sums they stand for; 0 where there is none.
+    ``horizons`` (series) is how many horizons of independent sums they stand for; 0 where there is none. The last
+    stretch is the trend; its error is NaN where a trend has not foretold sums better than none.
     """
 
     errors: Array
@@ -49,13 +58,18 @@ class PastSums:
 
     @property
     def trust(self) -> Array:
-        """Weights of the stretches (stretches, series), 1 on average: exp(-rate x relative error) as in Hedge."""
-        count = len(self.errors)
-        whole = self.errors.mean(axis=0)
-        relative = np.divide(self.errors, whole, out=np.ones_like(self.errors), where=whole > 0)
-        relative = OWN_SHARE * relative + (1 - OWN_SHARE) * relative.mean(axis=1, keepdims=True)
-        weights = np.exp(-RATE * (relative - relative.min(axis=0)))
-        return np.asarray(weights * count / weights.sum(axis=0), dtype=np.float64)
+        """Weights of the stretches (stretches, series), 1 on average: exp(-rate x relative error) as in Hedge.
+
+        A trend that has not foretold better than its stretch alone has none.
+        """
+        tried = np.isfinite(self.errors)
+        errors = np.where(tried, self.errors, 0.0)
+        whole = errors.sum(axis=0) / tried.sum(axis=0)
+        relative = np.divide(errors, whole, out=np.ones_like(errors), where=whole > 0)
+        usual = (relative * tried).sum(axis=1, keepdims=True) / np.maximum(tried.sum(axis=1, keepdims=True), 1)
+        relative = OWN_SHARE * relative + (1 - OWN_SHARE) * usual
+        weights = np.where(tried, np.exp(-RATE * (relative - np.where(tried, relative, np.inf).min(axis=0))), 0.0)
+        return np.asarray(weights * len(weights) / weights.sum(axis=0), dtype=np.float64)
 
     def usual(self, spread: Array) -> float:
         """How much further off sums usually lay than a spread (series, levels) says; nearer to 1 the fewer series."""
@@ -75,23 +89,41 @@ class PastSums:
 
 
 def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]) -> PastSums:
-    """Errors of levels over the last ``lengths`` seasons as forecasts of sums over ``horizon`` windows.
+    """Errors of levels over the last ``lengths`` seasons, and of the second's trend, as forecasts of sums.
 
-    ``values`` (series, windows); the shortest stretch lies before the first origin. A sum of which less than half is
-    known counts nowhere.
+    ``values`` (series, windows), sums over ``horizon`` windows; the shortest stretch lies before the first origin. A
+    sum of which less than half is known counts nowhere.
     """
     series, end = len(values), values.shape[1] - horizon
     whole = max(0, end // season)
     origins = np.arange(whole, max(whole - MOST, min(lengths) - 1), -1)
     if not len(origins):
-        return PastSums(np.zeros((len(lengths), series)), np.zeros(series), np.zeros(series))
+        errors = np.zeros((len(lengths) + 1, series))
+        errors[-1] = np.nan
+        return PastSums(errors, np.zeros(series), np.zeros(series))
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     if _kernels is None:
-        return _summary(_missed(values, phases, horizon, lengths, origins), season, horizon)
-    missed = np.empty((len(lengths), series, len(origins)))
-    given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
-    _kernels.missed_sums(*given, missed, *values.shape, horizon, len(origins))
-    return _summary(missed, season, horizon)
+        missed = _missed(values, phases, horizon, lengths, origins)
+    else:
+        missed = np.empty((len(lengths), series, len(origins)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+        _kernels.missed_sums(*given, missed, *values.shape, horizon, len(origins))
+    came = _came(values, season, horizon, origins)
+    near, both = came - missed[1], came - missed[2]
+    # Of two horizons the one before the last; part of a horizon is no measure, as it may be a weekend.
+    before = np.where(origins >= lengths[2], 2 * both - near, np.nan)
+    missed = np.concatenate([missed, (came - trend(near, before))[None]])
+    return _summary(missed, np.isfinite(before), season, horizon)
+
+
+def _came(values: Array, season: int, horizon: int, origins: Index) -> Array:
+    """The sums over a horizon that came (series, origins), NaN where less than half of one is known."""
+    known, filled = np.isfinite(values), np.nan_to_num(values)
+    starts = (values.shape[1] - horizon) % season + origins * season
+    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
+    return np.asarray(
+        np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2), dtype=np.float64
+    )
 
 
 def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...], origins: Index) -> Array:
@@ -101,9 +133,7 @@ def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...]
     known, filled = np.isfinite(values), np.nan_to_num(values)
     first = end - whole * season
     sums, counts = (_before(part[:, first:end].reshape(series, whole, season) @ phases) for part in (filled, known))
-    starts = first + origins * season
-    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
-    came = np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2)
+    came = _came(values, season, horizon, origins)
     missed = []
     for length in lengths:
         since = np.maximum(origins - length, 0)
@@ -112,15 +142,41 @@ def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...]
     return np.stack(missed)
 
 
-def _summary(missed: Array, season: int, horizon: int) -> PastSums:
-    """What to keep of errors (stretches, series, origins), NaN where there is none."""
+def trend(level: Array, before: Array) -> Array:
+    """The level to come of two that lie as far apart (same shape); the last one where the one before says nothing."""
+    grown = np.divide(level, before, out=np.ones_like(level), where=(before > 0) & np.isfinite(before))
+    return np.asarray(level * np.clip(grown, 1 / STEEPEST, STEEPEST) ** DAMPING, dtype=np.float64)
+
+
+def _summary(missed: Array, tried: NDArray[np.bool_], season: int, horizon: int) -> PastSums:
+    """What to keep of errors (stretches, series, origins), NaN where there is none; ``tried`` says of the trend's."""
     there = np.asarray(np.isfinite(missed).all(axis=0))
     count = np.maximum(there.sum(axis=1), 1)
     missed = np.where(there, missed, 0.0)
-    squared = (np.median(missed, axis=0) ** 2).sum(axis=1) / count
+    middle = np.where(tried, np.median(missed, axis=0), np.median(missed[:-1], axis=0))
+    squared = (middle**2).sum(axis=1) / count
     # Sums whose horizons overlap are not independent.
     horizons = np.where(there.any(axis=1), 1 + (count - 1) * min(1.0, season / horizon), 0.0)
-    return PastSums(np.abs(missed).sum(axis=2) / count, squared, horizons)
+    size = np.abs(missed)
+    errors = size.sum(axis=2) / count
+    errors[-1] = errors[1] * _trend_ratio(size[-1], size[1], tried & there, season / horizon)
+    return PastSums(errors, squared, horizons)
+
+
+def _trend_ratio(trends: Array, levels: Array, tried: NDArray[np.bool_], fresh: float) -> Array:
+    """Errors of trends over those of their own stretch (series,), NaN where trends were never tried or no better.
+
+    Errors have shape (series, origins); of one origin to the next the share ``fresh`` of a sum is new. What a series
+    shows itself hardly tells which trend will go on, what all series show does: a panel grows or it does not.
+    """
+    above, below = ((part * tried).sum(axis=1) for part in (trends, levels))
+    count = tried.sum(axis=1)
+    own = np.minimum(np.divide(above, below, out=np.ones_like(above), where=below > 0), STEEPEST)
+    if not count.any():
+        return np.full(len(own), np.nan)
+    trials = 1 + (count - 1) * min(1.0, fresh)
+    mixed = (trials * own + PRIOR_TRIALS * own[count > 0].mean()) / (trials + PRIOR_TRIALS)
+    return np.where((count > 0) & (mixed < 1), mixed, np.nan)
 
 
 def _before(values: Array) -> Array:

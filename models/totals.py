@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS
+from models.past_sums import trend
 from models.quantiles import tidy, value_at
 
 try:
@@ -30,22 +31,29 @@ MODEL_SHARE = 0.7
 NEAR_WEIGHT = 4.0
 """Weight of a model's opinion on the very next windows; one on seven seasons or more has the weight of any other."""
 
+STRETCHES_WEIGHT = 4.0
+"""All stretches together have the weight of so many opinions."""
+
 
 def level_opinions(values: Array, season: int, horizon: int) -> Array:
     """Sums over the horizon (opinions, series) if each phase went on as on average over a stretch of the past.
 
-    The stretches are three seasons, one and two horizons, and all of the past.
+    The stretches are three seasons, one and two horizons, and all of the past; the last opinion is that of one horizon
+    grown on by half as much as it had grown over the horizon before (`trend`).
     """
     width = values.shape[1]
     season = max(1, min(season, width))
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     lengths = stretches(season, horizon)
     if _kernels is None:
-        return _levels(values, phases, lengths)
-    out = np.empty((len(lengths), len(values)))
-    given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
-    _kernels.level_opinions(*given, out, *values.shape, horizon, 1)
-    return out
+        out = _levels(values, phases, lengths)
+    else:
+        out = np.empty((len(lengths), len(values)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+        _kernels.level_opinions(*given, out, *values.shape, horizon, 1)
+    # Part of a horizon is no measure of growth: it may be a weekend.
+    before = 2 * out[2] - out[1] if width // season >= lengths[2] else np.full(len(values), np.nan)
+    return np.concatenate([out, trend(out[1], before)[None]])
 
 
 def _levels(values: Array, phases: Array, lengths: tuple[int, ...]) -> Array:
@@ -77,7 +85,8 @@ def opinion_weights(trust: Array, season: int, horizon: int) -> Array:
     next windows, and their weight is larger there.
     """
     model = NEAR_WEIGHT + (1 - NEAR_WEIGHT) * min(1.0, horizon / (7 * season))
-    return np.concatenate([trust, np.broadcast_to([[model], [model / 2]], (2, trust.shape[1]))])
+    stretched = trust * (STRETCHES_WEIGHT / len(trust))
+    return np.concatenate([stretched, np.broadcast_to([[model], [model / 2]], (2, trust.shape[1]))])
 
 
 def agreed(opinions: Array, weights: Array, spread: Array) -> Array:
@@ -87,12 +96,16 @@ def agreed(opinions: Array, weights: Array, spread: Array) -> Array:
     their median where the level is known (series, levels). Its variance and that of the opinions add up (the law of
     total variance).
     """
+    # What has no weight is no end of what is thought possible either: it lies behind the last that has.
+    largest = np.where(weights > 0, opinions, -np.inf).max(axis=0)
+    opinions = np.where(weights > 0, opinions, np.inf)
     order = np.argsort(opinions, axis=0, kind="stable")
-    ranked = np.take_along_axis(opinions, order, axis=0)
+    ranked = np.minimum(np.take_along_axis(opinions, order, axis=0), largest)
     mass = np.take_along_axis(weights, order, axis=0) / weights.sum(axis=0)
     middle = np.cumsum(mass, axis=0) - mass / 2
     # Opinions are points, not a sample: the outer ones are the ends of what is thought possible.
-    span = (middle - middle[:1]) / np.maximum(middle[-1:] - middle[:1], 1e-12)
+    last = np.where(mass > 0, middle, -np.inf).max(axis=0)
+    span = np.minimum((middle - middle[:1]) / np.maximum(last - middle[:1], 1e-12), 1.0)
     out = _read(span, ranked)
     centre = len(LEVELS) // 2
     median = out[:, centre : centre + 1]

@@ -13,6 +13,7 @@ from models.forecasters.lstm import LstmConfig
 from training.backtest import Backtest
 from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
+from training.lowered import Lowered
 from training.memory import TrainedNetworks
 from training.origins import forecast_origins
 from training.partial import Partial
@@ -78,14 +79,16 @@ def run_task(
     if fresh:
         partial.clear()
         partial.directory.mkdir(parents=True)
-    model, train_s = _trained(task, name, config, partial, networks, told)
+    zeros = Lowered.of(task.panel.until(min(task.cuts)))
+    lifted = replace(task, panel=zeros.lifted(task.panel))
+    model, train_s = _trained(lifted, name, config, partial, networks, told)
     count = len(task.cuts)
 
     def advanced(done: int) -> None:
         told(f"forecasting, {done} of {count} origins", TRAINING_SHARE + (1 - TRAINING_SHARE) * done / count)
 
-    forecasts, forecast_s = forecast_origins(model, task.panel, task.cuts, task.horizon, workers, partial, advanced)
-    tested = Backtest(task.panel, task.cuts, tuple(forecasts))
+    forecasts, forecast_s = forecast_origins(model, lifted.panel, task.cuts, task.horizon, workers, partial, advanced)
+    tested = Backtest(task.panel, task.cuts, tuple(zeros.lowered(forecast) for forecast in forecasts))
     return TaskRun(name, task, config, tested, train_s, forecast_s, partial)
 
 

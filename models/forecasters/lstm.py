@@ -32,6 +32,9 @@ UNSEEN = 2
 SHORTEST = 100
 """So many steps are trained however small a panel is."""
 
+WINDOWS_AHEAD = 256 * 336
+"""A batch has so many windows to forecast at most."""
+
 ROWS = 128
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
@@ -79,7 +82,7 @@ class Lstm:
         if self._trainer is None:
             raise NotTrainedError("the LSTM has no trainer; train it with `metercast train` and load its bundle")
         learnt = panel.until(panel.windows - min(UNSEEN * panel.season, panel.windows // 6))
-        batch = batch_for(learnt, self._config.batch_size)
+        batch = batch_for(learnt, horizon, self._config.batch_size)
         config = replace(self._config, batch_size=batch, steps=steps_for(learnt, self._config, batch))
         shape = shape_for(learnt, horizon, config)
         torch.manual_seed(config.seed)
@@ -199,9 +202,12 @@ def _network(shape: Shape, config: LstmConfig) -> LstmNetwork:
     return LstmNetwork(shape.patch, config.hidden, config.layers, sizes, shape.planned)
 
 
-def batch_for(panel: Panel, largest: int) -> int:
-    """A batch of at most a hundredth of all windows, so that a few short series are not learnt by heart."""
-    return min(largest, max(16, panel.values.size // 100))
+def batch_for(panel: Panel, horizon: int, largest: int) -> int:
+    """A batch of at most a hundredth of all windows, so that a few short series are not learnt by heart.
+
+    It is smaller for far horizons, or a week of windows of five minutes would train for more than a quarter of an hour.
+    """
+    return min(largest, max(16, min(panel.values.size // 100, WINDOWS_AHEAD // horizon)))
 
 
 def steps_for(panel: Panel, config: LstmConfig, batch: int) -> int:

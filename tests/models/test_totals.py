@@ -16,16 +16,23 @@ def test_every_stretch_of_a_steady_series_says_the_same() -> None:
     """A series that repeats its season has one answer, also for a part of a season and with gaps."""
     values = np.tile(np.arange(24.0), (1, 10))
     values[0, 30] = np.nan
-    np.testing.assert_allclose(level_opinions(values, 24, 48), np.full((4, 1), 2 * 276.0))
-    np.testing.assert_allclose(level_opinions(values, 24, 3), np.full((4, 1), 3.0))
+    np.testing.assert_allclose(level_opinions(values, 24, 48), np.full((5, 1), 2 * 276.0))
+    np.testing.assert_allclose(level_opinions(values, 24, 3), np.full((5, 1), 3.0))
 
 
 def test_a_changed_level_divides_the_opinions() -> None:
     """Short stretches follow a change that long ones have hardly seen."""
     values = np.concatenate([np.full((1, 24 * 20), 1.0), np.full((1, 24 * 4), 5.0)], axis=1)
-    near, _, _, far = level_opinions(values, 24, 24 * 7)[:, 0]
+    near, _, _, far, _ = level_opinions(values, 24, 24 * 7)[:, 0]
     assert near == pytest.approx(5 * 24 * 7)
     assert far < 2 * 24 * 7
+
+
+def test_growth_is_expected_to_go_on_half_as_fast() -> None:
+    """A customer whose weeks were 100 and then 121 is expected at 133; from part of a week no growth is read."""
+    weeks = np.repeat([[100.0, 121.0]], 24 * 7, axis=1) / (24 * 7)
+    assert level_opinions(weeks, 24, 24 * 7)[-1, 0] == pytest.approx(121 * 1.1)
+    assert level_opinions(weeks[:, 24:], 24, 24 * 7)[-1, 0] == pytest.approx(121)
 
 
 def test_a_few_windows_are_enough() -> None:
@@ -41,6 +48,16 @@ def test_one_wild_opinion_does_not_move_the_median() -> None:
     totals = agreed(opinions, opinion_weights(np.ones((4, 1)), 24, 168), np.zeros((1, COUNT)))
     assert totals[0, MIDDLE] == pytest.approx(10.6, abs=0.5)
     assert (np.diff(totals) >= 0).all()
+
+
+def test_an_opinion_without_weight_changes_nothing() -> None:
+    """A trend that was never tried does not even widen a total, however wild it is."""
+    opinions, spread = np.array([[10.0], [11.0], [10.5], [10.2], [10.8]]), np.linspace(-1, 1, COUNT)[None]
+    weights = np.array([[1.0], [0.5], [2.0], [1.0], [1.5]])
+    alone = agreed(opinions, weights, spread)
+    for wild in (0.0, 10.4, 9_000.0):
+        more = agreed(np.vstack([opinions, [[wild]]]), np.vstack([weights, [[0.0]]]), spread)
+        np.testing.assert_allclose(more, alone)
 
 
 def test_a_total_is_at_least_as_wide_as_each_of_its_reasons() -> None:

@@ -123,3 +123,20 @@ def test_origins_in_any_order_show_nothing_of_the_future(tmp_path: Path, monkeyp
     task = load_task(_put(tmp_path, _table(), origins=ORIGINS[::-1]))
     run_task(task, "seasonal-naive", tmp_path / "out", workers=1)
     assert (task.cuts, seen) == ((72, 48), [48])
+
+
+def test_values_below_zero_are_forecast_as_they_are(tmp_path: Path) -> None:
+    """A temperature around freezing is forecast as it would be ten degrees higher; usage beside it does not change."""
+    day = 10 * np.sin(2 * np.pi * np.arange(96) / 24)
+    noise = np.random.default_rng(2).random((2, 96))
+    forecasts = {}
+    for name, level in (("cold", 0.0), ("warm", 15.0)):
+        values = np.concatenate([day + level + noise[0], 5 + noise[1]])
+        (tmp_path / name).mkdir()
+        task = load_task(_put(tmp_path / name, _table(value=pl.Series(values))))
+        forecasts[name] = run_task(task, "markov", tmp_path / name / "out", workers=1).backtest.forecasts[0]
+    cold, warm = forecasts["cold"], forecasts["warm"]
+    assert cold.steps[0].min() < -8
+    assert np.abs(cold.steps[0] + 15 - warm.steps[0]).max() < 1
+    assert np.abs(cold.totals[0] + 15 * 24 - warm.totals[0]).max() < 30
+    np.testing.assert_array_equal(cold.steps[1], warm.steps[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.forecasters.lstm import LstmConfig, steps_for
+from models.forecasters.lstm import LstmConfig, batch_for, steps_for
 from models.forecasters.lstm_candidates import candidates
 from models.forecasters.lstm_network import CANDIDATES
 from models.panel import Panel
@@ -23,6 +23,13 @@ def test_few_short_series_are_not_learnt_by_heart() -> None:
     assert steps_for(panel_of(1000, 700), config, 256) == 600
     assert steps_for(panel_of(1, 48), config, 16) == 100
     assert steps_for(panel_of(1, 48), LstmConfig(steps=30), 16) == 30
+
+
+def test_a_step_of_training_costs_the_same_for_any_horizon() -> None:
+    """Two weeks of hours are trained in whole batches, a week of five minutes in smaller ones."""
+    assert batch_for(panel_of(100, 700), 336, 256) == 256
+    assert batch_for(panel_of(100, 700), 2016, 256) == 42
+    assert batch_for(panel_of(1, 48), 2016, 256) == 16
 
 
 def test_guesses_follow_their_own_past_alone() -> None:
