@@ -101,45 +101,41 @@ def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]
         errors = np.zeros((len(lengths) + 1, series))
         errors[-1] = np.nan
         return PastSums(errors, np.zeros(series), np.zeros(series))
+    came, *levels, before = _foretold(values, season, horizon, spans(lengths), origins)
+    before = np.where(origins >= 2 * lengths[1], before, np.nan)
+    levels.append(trend(levels[1], before))
+    return _summary(came - np.stack(levels), np.isfinite(before), season, horizon)
+
+
+def spans(lengths: tuple[int, ...]) -> Index:
+    """How many seasons before an origin each stretch ends, and how many it is long, (stretches + 1, 2).
+
+    The last is the one before the second, whose trend is looked at.
+    """
+    return np.array([*((0, length) for length in lengths), (lengths[1], lengths[1])], dtype=np.int64)
+
+
+def _foretold(values: Array, season: int, horizon: int, stretches: Index, origins: Index) -> Array:
+    """Sums that came after each origin, then what each stretch foretold: (1 + stretches, series, origins), NaN unknown."""
+    series, end = len(values), values.shape[1] - horizon
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
-    if _kernels is None:
-        missed = _missed(values, phases, horizon, lengths, origins)
-    else:
-        missed = np.empty((len(lengths), series, len(origins)))
-        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
-        _kernels.missed_sums(*given, missed, *values.shape, horizon, len(origins))
-    came = _came(values, season, horizon, origins)
-    near, both = came - missed[1], came - missed[2]
-    # Of two horizons the one before the last; part of a horizon is no measure, as it may be a weekend.
-    before = np.where(origins >= lengths[2], 2 * both - near, np.nan)
-    missed = np.concatenate([missed, (came - trend(near, before))[None]])
-    return _summary(missed, np.isfinite(before), season, horizon)
-
-
-def _came(values: Array, season: int, horizon: int, origins: Index) -> Array:
-    """The sums over a horizon that came (series, origins), NaN where less than half of one is known."""
+    if _kernels is not None:
+        out = np.empty((len(stretches) + 1, series, len(origins)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, stretches
+        _kernels.foretold_sums(*given, out, *values.shape, horizon, len(origins))
+        return out
     known, filled = np.isfinite(values), np.nan_to_num(values)
-    starts = (values.shape[1] - horizon) % season + origins * season
-    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
-    return np.asarray(
-        np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2), dtype=np.float64
-    )
-
-
-def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...], origins: Index) -> Array:
-    """How far sums that came lay above what each stretch foretold (stretches, series, origins); NaN where unknown."""
-    series, season, end = len(values), len(phases), values.shape[1] - horizon
     whole = end // season
-    known, filled = np.isfinite(values), np.nan_to_num(values)
     first = end - whole * season
     sums, counts = (_before(part[:, first:end].reshape(series, whole, season) @ phases) for part in (filled, known))
-    came = _came(values, season, horizon, origins)
-    missed = []
-    for length in lengths:
-        since = np.maximum(origins - length, 0)
-        total, count = (part[:, origins] - part[:, since] for part in (sums, counts))
-        missed.append(came - np.divide(total * horizon, count, out=np.full(came.shape, np.nan), where=count > 0))
-    return np.stack(missed)
+    starts = first + origins * season
+    came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
+    found = [np.divide(came * horizon, seen, out=np.full(came.shape, np.nan), where=seen > horizon / 2)]
+    for skip, length in stretches:
+        until = np.maximum(origins - skip, 0)
+        total, count = (part[:, until] - part[:, np.maximum(until - length, 0)] for part in (sums, counts))
+        found.append(np.divide(total * horizon, count, out=np.full(came.shape, np.nan), where=count > 0))
+    return np.stack(found)
 
 
 def trend(level: Array, before: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS
-from models.past_sums import trend
+from models.past_sums import spans, trend
 from models.quantiles import tidy, value_at
 
 try:
@@ -43,33 +43,38 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     """
     width = values.shape[1]
     season = max(1, min(season, width))
+    parts = spans(stretches(season, horizon))
+    # A part of a horizon is no measure: it may be a weekend.
+    parts[-1, 1] = parts[-1, 1] if width // season >= parts[-1].sum() else 0
+    *levels, before = _levels(values, season, horizon, parts)
+    return np.stack([*levels, trend(levels[1], before)])
+
+
+def _levels(values: Array, season: int, horizon: int, parts: NDArray[np.int64]) -> Array:
+    """Sums over the horizon (stretches, series) as stretches of the past have it: ``parts`` are their `spans`."""
+    width = values.shape[1]
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
-    lengths = stretches(season, horizon)
-    if _kernels is None:
-        out = _levels(values, phases, lengths)
-    else:
-        out = np.empty((len(lengths), len(values)))
-        given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
-        _kernels.level_opinions(*given, out, *values.shape, horizon, 1)
-    # Part of a horizon is no measure of growth: it may be a weekend.
-    before = 2 * out[2] - out[1] if width // season >= lengths[2] else np.full(len(values), np.nan)
-    return np.concatenate([out, trend(out[1], before)[None]])
-
-
-def _levels(values: Array, phases: Array, lengths: tuple[int, ...]) -> Array:
-    """What the compiled function does."""
-    width, season = values.shape[1], len(phases)
+    if _kernels is not None:
+        found = np.empty((len(parts), len(values)))
+        given = np.ascontiguousarray(values, dtype=np.float64), phases, parts
+        _kernels.level_opinions(*given, found, *values.shape, horizon, 1)
+        return found
     whole = width // season
     folded = values[:, width - whole * season :].reshape(len(values), whole, season)
     known, filled = np.isfinite(folded), np.nan_to_num(folded)
     out = []
-    for length in lengths:
-        part, there = filled[:, -length:], known[:, -length:]
-        mean = part.sum(axis=(1, 2)) / np.maximum(there.sum(axis=(1, 2)), 1)
-        count = there.sum(axis=1)
-        at = np.where(count > 0, part.sum(axis=1) / np.maximum(count, 1), mean[:, None])
-        out.append(at @ phases)
+    for skip, length in parts:
+        until = max(0, whole - skip)
+        part = slice(max(0, until - length), until)
+        out.append(_level(filled[:, part], known[:, part]) @ phases)
     return np.stack(out)
+
+
+def _level(filled: Array, known: NDArray[np.bool_]) -> Array:
+    """Mean at every phase (series, season) of seasons (series, seasons, season), zero where nothing is known."""
+    count = known.sum(axis=1)
+    mean = filled.sum(axis=(1, 2)) / np.maximum(known.sum(axis=(1, 2)), 1)
+    return np.asarray(np.where(count > 0, filled.sum(axis=1) / np.maximum(count, 1), mean[:, None]))
 
 
 def stretches(season: int, horizon: int) -> tuple[int, ...]:

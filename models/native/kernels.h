@@ -55,7 +55,7 @@ PyObject *state_chances(PyObject *self, PyObject *args);
 PyObject *with_regime(PyObject *self, PyObject *args);
 PyObject *total_quantiles(PyObject *self, PyObject *args);
 PyObject *level_opinions(PyObject *self, PyObject *args);
-PyObject *missed_sums(PyObject *self, PyObject *args);
+PyObject *foretold_sums(PyObject *self, PyObject *args);
 PyObject *unscaled(PyObject *self, PyObject *args);
 PyObject *gelu_of(PyObject *self, PyObject *args);
 PyObject *lstm_cell(PyObject *self, PyObject *args);

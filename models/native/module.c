@@ -40,7 +40,7 @@ static PyMethodDef methods[] = {
     {"with_regime", with_regime, METH_VARARGS, "See models.regimes."},
     {"total_quantiles", total_quantiles, METH_VARARGS, "See models.dependence."},
     {"level_opinions", level_opinions, METH_VARARGS, "See models.totals."},
-    {"missed_sums", missed_sums, METH_VARARGS, "See models.past_sums."},
+    {"foretold_sums", foretold_sums, METH_VARARGS, "See models.past_sums."},
     {"asinh", area_of, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"unscaled", unscaled, METH_VARARGS, "See models.forecasters.lstm_inference."},
     {"gelu", gelu_of, METH_VARARGS, "See models.forecasters.lstm_inference."},

@@ -4,12 +4,12 @@
 typedef struct {
     const double *values;   /* (series, width), NaN where missing */
     const double *phases;   /* (season): how often each phase comes in the horizon */
-    const int64_t *lengths; /* (stretches), in seasons */
+    const int64_t *spans;   /* (stretches, 2): so many seasons before the end, and so many long */
     double *out;
     Py_ssize_t series, width, season, horizon, stretches, origins;
 } Sums;
 
-/* The horizon's sum if each phase went on as on average over the last ``length`` whole seasons. */
+/* The horizon's sum if each phase went on as on average over the last ``length`` whole seasons; 0 if none is known. */
 static double level(const Sums *s, const double *end, Py_ssize_t length) {
     double total = 0, known = 0, sum = 0, missing = 0;
     for (Py_ssize_t phase = 0; phase < s->season; phase++) {
@@ -25,23 +25,23 @@ static double level(const Sums *s, const double *end, Py_ssize_t length) {
     return sum + missing * total / (known > 1 ? known : 1);
 }
 
-static int held(Sums *s, PyObject *args, PyObject **from, Py_buffer *views, int missed) {
+static int held(Sums *s, PyObject *args, PyObject **from, Py_buffer *views, int came) {
     if (!PyArg_ParseTuple(args, "OOOOnnnn", &from[0], &from[1], &from[2], &from[3], &s->series, &s->width, &s->horizon,
                           &s->origins))
         return 0;
     s->season = PyObject_Length(from[1]), s->stretches = PyObject_Length(from[2]);
-    const Py_ssize_t whole = s->season > 0 ? (s->width - (missed ? s->horizon : 0)) / s->season : 0;
+    const Py_ssize_t whole = s->season > 0 ? (s->width - (came ? s->horizon : 0)) / s->season : 0;
     if (s->series < 0 || s->season < 1 || s->stretches < 0 || s->horizon < 0 || whole < 1 || s->origins > whole ||
-        (!missed && s->origins != 1)) {
+        (!came && s->origins != 1)) {
         PyErr_Format(PyExc_ValueError, "%zd origins in %zd windows", s->origins, s->width);
         return 0;
     }
     const Wanted wanted[4] = {{8, s->series * s->width, 0, "values"},
                               {8, s->season, 0, "phases"},
-                              {8, s->stretches, 0, "lengths"},
-                              {8, s->stretches * s->series * s->origins, 1, "out"}};
+                              {8, s->stretches * 2, 0, "spans"},
+                              {8, (s->stretches + came) * s->series * s->origins, 1, "out"}};
     if (!hold(from, views, wanted, 4)) return 0;
-    s->values = views[0].buf, s->phases = views[1].buf, s->lengths = views[2].buf, s->out = views[3].buf;
+    s->values = views[0].buf, s->phases = views[1].buf, s->spans = views[2].buf, s->out = views[3].buf;
     return 1;
 }
 
@@ -53,10 +53,12 @@ PyObject *level_opinions(PyObject *self, PyObject *args) {
     if (!held(&s, args, from, views, 0)) return NULL;
     const Py_ssize_t whole = s.width / s.season;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t one = 0; one < s.stretches; one++)
+    for (Py_ssize_t one = 0; one < s.stretches; one++) {
+        const Py_ssize_t skip = s.spans[2 * one] < whole ? s.spans[2 * one] : whole, rest = whole - skip;
+        const Py_ssize_t length = s.spans[2 * one + 1] < rest ? s.spans[2 * one + 1] : rest;
         for (Py_ssize_t row = 0; row < s.series; row++)
-            s.out[one * s.series + row] =
-                level(&s, s.values + (row + 1) * s.width, s.lengths[one] < whole ? s.lengths[one] : whole);
+            s.out[one * s.series + row] = level(&s, s.values + (row + 1) * s.width - skip * s.season, length);
+    }
     Py_END_ALLOW_THREADS
     let_go(views, 4);
     Py_RETURN_NONE;
@@ -76,8 +78,8 @@ static void before(const double *values, Py_ssize_t count, Py_ssize_t step, cons
     }
 }
 
-/* How far the sum that came after each origin, the latest first, lay above what each stretch before it foretold. */
-static void miss(const Sums *s, Py_ssize_t row, double *room) {
+/* The sum that came after each origin, the latest first, and what each stretch before it foretold. */
+static void compare(const Sums *s, Py_ssize_t row, double *room) {
     const Py_ssize_t end = s->width - s->horizon, whole = end / s->season, first = end - whole * s->season;
     const double *values = s->values + row * s->width;
     const double horizon = (double)s->horizon;
@@ -87,17 +89,19 @@ static void miss(const Sums *s, Py_ssize_t row, double *room) {
     for (Py_ssize_t at = 0; at < s->origins; at++) {
         const Py_ssize_t origin = whole - at, start = first + origin * s->season;
         const double seen = known[start + s->horizon] - known[start];
-        const double came = seen > horizon / 2 ? (total[start + s->horizon] - total[start]) * horizon / seen : NAN;
+        s->out[row * s->origins + at] =
+            seen > horizon / 2 ? (total[start + s->horizon] - total[start]) * horizon / seen : NAN;
         for (Py_ssize_t one = 0; one < s->stretches; one++) {
-            const Py_ssize_t since = origin > s->lengths[one] ? origin - s->lengths[one] : 0;
-            const double count = counts[origin] - counts[since];
-            s->out[(one * s->series + row) * s->origins + at] =
-                count > 0 ? came - (sums[origin] - sums[since]) * horizon / count : NAN;
+            const Py_ssize_t until = origin > s->spans[2 * one] ? origin - s->spans[2 * one] : 0;
+            const Py_ssize_t since = until > s->spans[2 * one + 1] ? until - s->spans[2 * one + 1] : 0;
+            const double count = counts[until] - counts[since];
+            s->out[((one + 1) * s->series + row) * s->origins + at] =
+                count > 0 ? (sums[until] - sums[since]) * horizon / count : NAN;
         }
     }
 }
 
-PyObject *missed_sums(PyObject *self, PyObject *args) {
+PyObject *foretold_sums(PyObject *self, PyObject *args) {
     PyObject *from[4];
     Py_buffer views[4];
     Sums s;
@@ -106,7 +110,7 @@ PyObject *missed_sums(PyObject *self, PyObject *args) {
     double *room = malloc(sizeof(double) * (size_t)(4 * s.width + 4));
     if (room != NULL) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t row = 0; row < s.series; row++) miss(&s, row, room);
+        for (Py_ssize_t row = 0; row < s.series; row++) compare(&s, row, room);
         Py_END_ALLOW_THREADS
         free(room);
     }
