@@ -1,4 +1,4 @@
-"""Between quantiles and values: interpolation with tails, and the empirical quantiles of sample paths."""
+"""Between quantiles and values: interpolation with tails, quantiles of points and of ranked values."""
 
 from __future__ import annotations
 
@@ -52,11 +52,6 @@ def _within(known: Array, asked: Array) -> Array:
     row, at = np.nonzero(asked < grid[0])
     value[row, at] = known[at, 0] - lower[at] * np.log(grid[0] / np.maximum(asked[row, at], _TINY))
     return np.asarray(np.maximum(value, 0.0), dtype=np.float64)
-
-
-def empirical(samples: Array) -> Array:
-    """Quantiles over the first axis at `models.contracts.LEVELS`, levels last: (count, ...) -> (..., L)."""
-    return np.moveaxis(np.quantile(samples, LEVELS, axis=0), 0, -1)
 
 
 def tidy(steps: Array) -> Array:
