@@ -35,4 +35,7 @@ def width_factor(steps: Array, actual: Array) -> float:
 def stretched(steps: Array, factor: float) -> Array:
     """Quantiles with distances from the median multiplied."""
     middle = steps[..., _MIDDLE : _MIDDLE + 1]
-    return np.asarray(middle + (steps - middle) * factor, dtype=np.float64)
+    out = np.asarray(steps - middle, dtype=np.float64)
+    out *= factor
+    out += middle
+    return out

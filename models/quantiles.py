@@ -54,11 +54,11 @@ def _within(known: Array, asked: Array) -> Array:
     return np.asarray(np.maximum(value, 0.0), dtype=np.float64)
 
 
-def tidy(steps: Array) -> Array:
-    """Quantiles made finite, non-negative and rising with the level."""
+def tidy(steps: Array, *, own: bool = False) -> Array:
+    """Quantiles made finite, non-negative and rising with the level; what is the caller's ``own`` may be overwritten."""
     if _kernels is None:
         return np.sort(np.maximum(np.nan_to_num(steps, nan=0.0, posinf=0.0, neginf=0.0), 0.0), axis=-1)
-    out = np.array(steps, dtype=np.float64, order="C")
+    out = np.array(steps, dtype=np.float64, order="C", copy=None if own else True)
     _kernels.tidy(out, out.size // out.shape[-1], out.shape[-1])
     return out
 
