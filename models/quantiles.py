@@ -55,7 +55,7 @@ def _within(known: Array, asked: Array) -> Array:
 
 
 def tidy(steps: Array, *, own: bool = False) -> Array:
-    """Quantiles made finite, non-negative and rising with the level; what is the caller's ``own`` may be overwritten."""
+    """Quantiles made finite, non-negative and rising with the level; the caller's ``own`` may be overwritten."""
     if _kernels is None:
         return np.sort(np.maximum(np.nan_to_num(steps, nan=0.0, posinf=0.0, neginf=0.0), 0.0), axis=-1)
     out = np.array(steps, dtype=np.float64, order="C", copy=None if own else True)

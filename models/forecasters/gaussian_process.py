@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 SEASONS = 28
 """So much of the past is looked at."""
 
-ROWS = 128
+ROWS = 256
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
 JUDGED = 14

@@ -32,7 +32,7 @@ UNSEEN = 2
 SHORTEST = 100
 """So many steps are trained however small a panel is."""
 
-ROWS = 128
+ROWS = 256
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
 Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
