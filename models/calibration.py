@@ -53,4 +53,7 @@ def online_factor(inside: Array, count: Array) -> Array:
 def stretched(steps: Array, factor: float | Array) -> Array:
     """Quantiles (..., levels) with distances from the median multiplied, by one factor or by one of shape (..., 1)."""
     middle = steps[..., _MIDDLE : _MIDDLE + 1]
-    return np.asarray(middle + (steps - middle) * factor, dtype=np.float64)
+    out = np.asarray(steps - middle, dtype=np.float64)
+    out *= factor
+    out += middle
+    return out

@@ -194,12 +194,13 @@ def _key(panel: Panel, cuts: list[int], reach: int) -> str:
 
 
 def _digests(values: Array, seen: int) -> tuple[Digests, Digests]:
-    """Digests of each series (series, 2) up to window ``seen``, and of all of it."""
-    before, whole = [], []
-    for row in np.ascontiguousarray(values):
-        digest = hashlib.blake2b(row[:seen].tobytes(), digest_size=16)
-        before.append(digest.digest())
-        digest.update(row[seen:].tobytes())
-        whole.append(digest.digest())
-    parts = (np.frombuffer(b"".join(each), dtype=np.uint64).reshape(-1, 2) for each in (before, whole))
-    return next(parts), next(parts)
+    """Digests of each series (series, 2) up to window ``seen``, and of all of it: sums of products with odd numbers.
+
+    Such sums tell any two pasts apart but by chance (multilinear hashing; Lemire & Kaser, 2014), once the upper half
+    of a value's bits, which numbers of few digits have alone, is mixed into the lower one.
+    """
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
+    bits = bits ^ (bits >> np.uint64(32))
+    factors = np.random.default_rng(0).integers(0, 2**64, (values.shape[1], 2), dtype=np.uint64) | np.uint64(1)
+    before = bits[:, :seen] @ factors[:seen]
+    return before, before + bits[:, seen:] @ factors[seen:]

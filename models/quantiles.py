@@ -1,4 +1,4 @@
-"""Between quantiles and values: interpolation with tails, and the empirical quantiles of sample paths."""
+"""Between quantiles and values: interpolation with tails, quantiles of points and of ranked values."""
 
 from __future__ import annotations
 
@@ -54,16 +54,11 @@ def _within(known: Array, asked: Array) -> Array:
     return np.asarray(np.maximum(value, 0.0), dtype=np.float64)
 
 
-def empirical(samples: Array) -> Array:
-    """Quantiles over the first axis at `models.contracts.LEVELS`, levels last: (count, ...) -> (..., L)."""
-    return np.moveaxis(np.quantile(samples, LEVELS, axis=0), 0, -1)
-
-
-def tidy(steps: Array) -> Array:
-    """Quantiles made finite, non-negative and rising with the level."""
+def tidy(steps: Array, *, own: bool = False) -> Array:
+    """Quantiles made finite, non-negative and rising with the level; the caller's ``own`` may be overwritten."""
     if _kernels is None:
         return np.sort(np.maximum(np.nan_to_num(steps, nan=0.0, posinf=0.0, neginf=0.0), 0.0), axis=-1)
-    out = np.array(steps, dtype=np.float64, order="C")
+    out = np.array(steps, dtype=np.float64, order="C", copy=None if own else True)
     _kernels.tidy(out, out.size // out.shape[-1], out.shape[-1])
     return out
 

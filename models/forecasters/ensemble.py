@@ -141,7 +141,7 @@ class Ensemble:
         # Of all series, as totals rest on the LSTM's for all of them.
         steps, direct = self._lstm.steps_and_totals(panel, horizon)
         mixed = self._mixed(panel, horizon, self._online, steps)
-        return self._markov.with_regimes(panel, tidy(stretched(mixed, self._widths.steps))), direct
+        return self._markov.with_regimes(panel, tidy(stretched(mixed, self._widths.steps), own=True)), direct
 
     def _mixed(self, panel: Panel, horizon: int, online: OnlineWeights, lstm: Array | None = None) -> Array:
         """The mixture of members by their weights (series, horizon, levels); ``lstm`` is what that one says.

@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 SEASONS = 28
 """So much of the past is looked at."""
 
-ROWS = 128
+ROWS = 256
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
 JUDGED = 14
@@ -70,8 +70,10 @@ class GaussianProcess(QuantileModel):
     def quantiles(self, panel: Panel, horizon: int) -> Array:
         """Quantiles of the next windows: (series, horizon, levels)."""
         past = panel.values[:, -min(SEASONS * panel.season, LONGEST) :]
-        parts = [self._few(past[at : at + ROWS], panel.season, horizon) for at in range(0, len(past), ROWS)]
-        return np.concatenate(parts) if parts else np.zeros((0, horizon, len(LEVELS)))
+        out = np.zeros((len(past), horizon, len(LEVELS)))
+        for at in range(0, len(past), ROWS):
+            self._few(past[at : at + ROWS], panel.season, out[at : at + ROWS])
+        return out
 
     def state(self) -> State:
         """The kernels and the dependence."""
@@ -90,15 +92,17 @@ class GaussianProcess(QuantileModel):
         model._settings = tuple((tuple(one), tuple(other)) for one, other in pairs)
         return model
 
-    def _few(self, past: Array, season: int, horizon: int) -> Array:
-        """Quantiles (series, horizon, levels) after the past of some series."""
+    def _few(self, past: Array, season: int, out: Array) -> None:
+        """Into ``out`` (series, horizon, levels), which is zero, the quantiles after the past of some series."""
+        horizon = out.shape[1]
         if _kernels is not None:
-            return _compiled(self._settings, past, season, horizon)
+            _compiled(self._settings, past, season, out)
+            return
         parts = {name: scaled(past, name, season) for name in SCALES}
         found = [_one(parts[scale_of(place)], setting, season, horizon) for place, setting in enumerate(self._settings)]
         weights = _weights(np.stack([each[2] for each in found]))
         normal = torch.as_tensor(NORMAL)
-        out = torch.zeros((len(past), horizon, len(LEVELS)), dtype=torch.float64)
+        whole = torch.zeros(out.shape, dtype=torch.float64)
         for place, name in enumerate(SCALES):
             mine = slice(place, None, len(SCALES))
             share = weights[mine].sum(axis=0)
@@ -106,13 +110,13 @@ class GaussianProcess(QuantileModel):
             middle = (within * torch.stack([each[0] for each in found[mine]])).sum(dim=0)
             spread = (within * torch.stack([each[1] for each in found[mine]])).sum(dim=0)
             around = unscaled(middle[:, :, None] + spread[:, :, None] * normal, parts[name], name)
-            out += torch.as_tensor(share)[:, None, None] * around
-        return _still(tidy(out.numpy()), past)
+            whole += torch.as_tensor(share)[:, None, None] * around
+        out[:] = _still(tidy(whole.numpy()), past)
 
 
-def _compiled(settings: tuple[Setting, ...], past: Array, season: int, horizon: int) -> Array:
+def _compiled(settings: tuple[Setting, ...], past: Array, season: int, out: Array) -> None:
     """What the rest of this file computes for some series, with compiled passes between its products."""
-    width = past.shape[1]
+    width, horizon = past.shape[1], out.shape[1]
     judged, given = min(width, JUDGED * season), np.ascontiguousarray(past)
     chances, sizes, means, told = [], [], [], []
     for place, name in enumerate(SCALES):
@@ -126,7 +130,7 @@ def _compiled(settings: tuple[Setting, ...], past: Array, season: int, horizon: 
         means.append((known @ maps.mean).numpy())
         told.append((maps.deviation, facts))
     weights = _weights(np.concatenate(chances, axis=1).T)
-    out, first = np.zeros((len(past), horizon, len(LEVELS))), 0
+    first = 0
     for size, mean, (deviation, facts), name in zip(sizes, means, told, SCALES, strict=True):
         mine = weights[first : first + size.shape[1]]
         first, share = first + len(mine), mine.sum(axis=0)
@@ -135,9 +139,8 @@ def _compiled(settings: tuple[Setting, ...], past: Array, season: int, horizon: 
         limits = (OFFSETS[name], LARGEST, LEAST, name == "log")
         _kernels.add_normal(mean, deviation, size, within, NORMAL, share, facts, out, *shape, *limits)
     still = np.flatnonzero(np.isfinite(facts[:, 3]))
-    out = tidy(out)
+    _kernels.tidy(out, len(past) * horizon, len(LEVELS))
     out[still] = facts[still, 3, None, None]
-    return out
 
 
 class _Maps(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,16 +80,47 @@ def factor(covariances: Tensor, width: int) -> Tensor:
 @lru_cache(maxsize=48)
 def posterior(setting: Setting, season: int, width: int, horizon: int, judged: int = 1) -> Posterior:
     """The forecast of a Gaussian process (Rasmussen & Williams, 2006, algorithm 2.1), as matrices for all series."""
-    shares, lengths = (torch.tensor(part, dtype=torch.float64) for part in setting)
-    near = covariance(torch.arange(width + horizon, dtype=torch.float64), season, shares, lengths)
+    step = int(WEEK) * season
+    whole = max(width, min(LONGEST, -(-width // step) * step))
+    known = _factored(setting, season, whole, horizon) if width < whole else _factor_of(setting, season, width, horizon)
+    half = known.half[:width]
+    mean = torch.linalg.solve_triangular(known.lower[:width, :width].T, half, upper=True).T.flip(1)
+    spread = (known.variance - (half**2).sum(dim=0)).clamp(min=1e-9).sqrt()
+    whitening, volume = _whitening(setting, season, judged)
+    return Posterior(whitening, mean.float().contiguous(), spread, volume)
+
+
+class _Factored(NamedTuple):
+    """A Cholesky factor ``lower`` (width, width), and ``half`` (width, horizon), what it leaves of covariances ahead.
+
+    Windows are told from the latest back, so that the first rows of both are those of any shorter past: a series whose
+    past grows by a window is not factored again.
+    """
+
+    variance: float
+    lower: Tensor
+    half: Tensor
+
+
+def _factor_of(setting: Setting, season: int, width: int, horizon: int) -> _Factored:
+    near = _covariances(setting, season, width + horizon + 1)
     lower = factor(near, width)
-    ahead = width + torch.arange(horizon)
-    cross = near[ahead[:, None] - torch.arange(width)[None, :]]
-    half = torch.linalg.solve_triangular(lower, cross.T, upper=False)
-    mean = torch.linalg.solve_triangular(lower.T, half, upper=True).T
-    # A factor of the first windows is one of any others as far apart: what matters is the distance alone.
-    part = lower[:judged, :judged]
-    whitening = torch.linalg.solve_triangular(part, torch.eye(judged, dtype=torch.float64), upper=False)
-    spread = (near[0] - (half**2).sum(dim=0)).clamp(min=1e-9).sqrt()
-    volume = float(2 * torch.log(torch.diagonal(part)).sum())
-    return Posterior(whitening.float(), mean.float().contiguous(), spread, volume)
+    cross = near[1 + torch.arange(width)[:, None] + torch.arange(horizon)[None, :]]
+    return _Factored(float(near[0]), lower, torch.linalg.solve_triangular(lower, cross, upper=False))
+
+
+_factored = lru_cache(maxsize=12)(_factor_of)
+
+
+@lru_cache(maxsize=48)
+def _whitening(setting: Setting, season: int, judged: int) -> tuple[Tensor, float]:
+    """What makes ``judged`` windows independent, and the log-determinant of their covariance."""
+    lower = factor(_covariances(setting, season, judged), judged)
+    whitening = torch.linalg.solve_triangular(lower, torch.eye(judged, dtype=torch.float64), upper=False)
+    return whitening.float(), float(2 * torch.log(torch.diagonal(lower)).sum())
+
+
+def _covariances(setting: Setting, season: int, count: int) -> Tensor:
+    """Covariances at distances 0, 1, ..."""
+    shares, lengths = (torch.tensor(part, dtype=torch.float64) for part in setting)
+    return covariance(torch.arange(count, dtype=torch.float64), season, shares, lengths)

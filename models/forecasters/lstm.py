@@ -35,7 +35,7 @@ SHORTEST = 100
 WINDOWS_AHEAD = 256 * 336
 """A batch has so many windows to forecast at most."""
 
-ROWS = 128
+ROWS = 256
 """So many series at a time, so that what is computed stays in the processor's cache."""
 
 Trainer = Callable[[LstmNetwork, Panel, Shape, "LstmConfig"], None]
@@ -116,7 +116,7 @@ class Lstm:
                 np.concatenate([values, steps[:, :, LEVELS.index(0.5)]], axis=1) if horizon > shape.horizon else values
             )
             done += steps.shape[1]
-        return np.concatenate(parts, axis=1)[:, :horizon], totals
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)[:, :horizon], totals
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
         """Quantiles of the next windows alone."""
@@ -167,7 +167,7 @@ class Lstm:
             rows = np.arange(first, min(first + ROWS, count))
             batch = seen(panel, rows, np.full(len(rows), panel.windows), shape)
             found, whole = outputs(network, self._weights, batch.inputs)
-            steps[rows] = restored(found, batch.scale, batch.level)
+            restored(found, batch.scale, batch.level, steps[first : first + ROWS])
             mean[rows] = whole.double().numpy() * batch.scale + batch.level
         return steps, mean
 

@@ -135,11 +135,13 @@ def _quantiles(raw: Tensor, guesses: Tensor, count: int, *, tailed: bool) -> Ten
     return out
 
 
-def restored(values: Tensor, scale: Array, level: Array) -> Array:
-    """Normalised quantiles (series, horizon, levels) on the scale (series, 1) of their series; rising, not negative."""
+def restored(values: Tensor, scale: Array, level: Array, out: Array) -> None:
+    """Into ``out``: normalised quantiles (series, horizon, levels) on the scale (series, 1) of their series.
+
+    They rise and are not negative.
+    """
     if not IS_COMPILED:
-        return tidy(values.double().numpy() * scale[:, :, None] + level[:, :, None])
-    out = np.empty(values.shape)
+        out[:] = tidy(values.double().numpy() * scale[:, :, None] + level[:, :, None])
+        return
     given = values.contiguous().numpy(), np.ascontiguousarray(scale), np.ascontiguousarray(level), out
     _kernels.unscaled(*given, *values.shape)
-    return out

@@ -32,8 +32,9 @@ from models.forecasters.markov_states import (
 )
 from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
+from models.path_sums import path_sums
 from models.paths import sample_paths
-from models.quantiles import empirical, point_quantiles, tidy
+from models.quantiles import point_quantiles, quantiles_of_ranked, tidy
 from models.regimes import with_regime
 
 Array = NDArray[np.float64]
@@ -77,9 +78,18 @@ class Markov:
         return self
 
     def forecast(self, panel: Panel, horizon: int) -> Forecast:
-        """Quantiles of the next windows; totals from sample paths."""
-        totals = self.paths(panel, horizon, PATHS, seed=0).sum(axis=2)
-        return Forecast(LEVELS, self._steps(panel, horizon), tidy(empirical(totals)))
+        """Quantiles of the next windows; totals from sums of sample paths."""
+        pooled = self._pooled if self._pooled is not None else _pool(panel)
+        still, value = _still(panel.values, panel.season, pooled, horizon)
+        bins = binned(panel.values)
+        moving = _moving(panel, bins, pooled, horizon)
+        steps = _over(panel, pooled, bins, moving, still, value)
+        stood = np.flatnonzero(still.max(axis=1, initial=0.0) > 0)
+        awake, none = steps.copy(), np.zeros((len(stood), horizon))
+        some = Binned(bins.states[stood], bins.points[stood])
+        awake[stood] = _over(panel.select(stood), pooled, some, moving[stood], none, np.zeros(len(stood)))
+        sums = path_sums(awake, self._dependence, still, value, PATHS)
+        return Forecast(LEVELS, steps, tidy(quantiles_of_ranked(np.sort(sums, axis=1), np.asarray(LEVELS))))
 
     def quantiles(self, panel: Panel, horizon: int) -> NDArray[np.float64]:
         """Quantiles of the next windows alone."""
@@ -150,7 +160,12 @@ def _awake(panel: Panel, pooled: Pooled, horizon: int) -> Array:
 def _quantiles(panel: Panel, pooled: Pooled, still: Array, value: Array) -> Array:
     """Quantiles (series, horizon, levels) where each series stands at ``value`` with chance ``still``."""
     bins = binned(panel.values)
-    steps = _mixed(bins.points, _moving(panel, bins, pooled, still.shape[1]), still, value)
+    return _over(panel, pooled, bins, _moving(panel, bins, pooled, still.shape[1]), still, value)
+
+
+def _over(panel: Panel, pooled: Pooled, bins: Binned, moving: Array, still: Array, value: Array) -> Array:
+    """The same, of probabilities of states (series, horizon, BINS), with waking up laid over all."""
+    steps = _mixed(bins.points, moving, still, value)
     return with_onset(steps, panel.values, panel.season, pooled.wakings)
 
 
@@ -237,7 +252,7 @@ def _still(values: Array, season: int, pooled: Pooled, horizon: int) -> tuple[Ar
 
 def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
     """Quantiles of: with chance ``still`` the same value, else a point of a state drawn by ``moving``."""
-    values = np.concatenate([points.reshape(len(points), -1), value[:, None]], axis=1)
+    values = np.concatenate([points.reshape(len(points), BINS * POINTS), value[:, None]], axis=1)
     order = np.argsort(values, axis=1, kind="stable")
     kinds = (order // POINTS).astype(np.uint8)
     return point_quantiles(np.take_along_axis(values, order, axis=1), kinds, moving, still, 1 / POINTS)

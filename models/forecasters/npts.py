@@ -58,7 +58,7 @@ class Npts(QuantileModel):
     def read(self, past: Binned, panel: Panel, horizon: int) -> Array:
         """Quantiles (series, horizon, levels) for the series of a past; of the panel only its windows count."""
         weights = _weights(self._config, past.bins.shape[1], horizon, panel.season, panel.window_ns)
-        return tidy(weighted_quantiles(past, weights))
+        return tidy(weighted_quantiles(past, weights), own=True)
 
     def state(self) -> State:
         """The setting and the dependence."""

@@ -54,7 +54,7 @@ class SeasonalNaive:
         if values.shape[1] > season:
             spread = np.quantile(values[:, season:] - values[:, :-season], LEVELS, axis=1).T
         growth = np.sqrt(1 + np.arange(horizon) // season)
-        return tidy(middle[:, :, None] + spread[:, None, :] * growth[None, :, None])
+        return tidy(middle[:, :, None] + spread[:, None, :] * growth[None, :, None], own=True)
 
 
 def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #define MOST_STATES 32
+#define FEW_STATES 12 /* up to so many lie in whole vectors */
 
 typedef struct {
     const double *last, *seasonal; /* (series, states, states) */
@@ -33,6 +34,36 @@ WIDE static void carry(const Chains *c, Py_ssize_t row) {
     }
 }
 
+/* Rows of so few states, with zeros after them. */
+static void pad(const double *from, Py_ssize_t n, double (*to)[FEW_STATES]) {
+    memset(to, 0, sizeof(double[FEW_STATES]) * FEW_STATES);
+    for (Py_ssize_t row = 0; row < n; row++) memcpy(to[row], from + row * n, sizeof(double) * (size_t)n);
+}
+
+/* The same as `carry`, where all states fit into a few vectors. */
+WIDE static void carry_few(const Chains *c, Py_ssize_t row) {
+    const Py_ssize_t n = c->states;
+    double last[FEW_STATES][FEW_STATES], seasonal[FEW_STATES][FEW_STATES], *out = c->out + row * c->horizon * n;
+    pad(c->last + row * n * n, n, last);
+    pad(c->seasonal + row * n * n, n, seasonal);
+    for (Py_ssize_t step = 0; step < c->horizon; step++) {
+        const double *now = step ? out + (step - 1) * n : c->belief + row * n;
+        const double *before = step < c->lag ? c->known + (row * c->lag + step) * n : out + (step - c->lag) * n;
+        const double *phase = c->phase + (row * c->season + c->at[step]) * n;
+        double sum = 0, next[FEW_STATES] = {0}, other[FEW_STATES] = {0};
+        for (Py_ssize_t to = 0; to < n; to++) next[to] = c->weights[2] * phase[to];
+        for (Py_ssize_t from = 0; from < n; from++) {
+            const double one = c->weights[0] * now[from], two = c->weights[1] * before[from];
+            for (int to = 0; to < FEW_STATES; to++) next[to] += one * last[from][to];
+            for (int to = 0; to < FEW_STATES; to++) other[to] += two * seasonal[from][to];
+        }
+        for (int to = 0; to < FEW_STATES; to++) next[to] += other[to];
+        for (Py_ssize_t to = 0; to < n; to++) sum += next[to];
+        const double by = 1 / sum;
+        for (Py_ssize_t to = 0; to < n; to++) out[step * n + to] = next[to] * by;
+    }
+}
+
 PyObject *chains(PyObject *self, PyObject *args) {
     PyObject *from[8];
     Py_buffer views[8];
@@ -59,7 +90,9 @@ PyObject *chains(PyObject *self, PyObject *args) {
     for (Py_ssize_t step = 0; step < c.horizon && fits; step++) fits = c.at[step] >= 0 && c.at[step] < c.season;
     if (fits) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t row = 0; row < c.series; row++) carry(&c, row);
+        for (Py_ssize_t row = 0; row < c.series; row++)
+            if (c.states <= FEW_STATES) carry_few(&c, row);
+            else carry(&c, row);
         Py_END_ALLOW_THREADS
     } else PyErr_Format(PyExc_ValueError, "a phase that is not below %zd", c.season);
     let_go(views, 8);

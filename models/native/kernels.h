@@ -42,6 +42,7 @@ PyObject *point_quantiles(PyObject *self, PyObject *args);
 PyObject *tidy(PyObject *self, PyObject *args);
 PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
+PyObject *path_sums(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
 PyObject *area_of(PyObject *self, PyObject *args);
 PyObject *normalised(PyObject *self, PyObject *args);

@@ -28,6 +28,7 @@ static PyMethodDef methods[] = {
     {"point_quantiles", point_quantiles, METH_VARARGS, "See models.quantiles."},
     {"tidy", tidy, METH_VARARGS, "See models.quantiles."},
     {"path_values", path_values, METH_VARARGS, "See models.paths."},
+    {"path_sums", path_sums, METH_VARARGS, "See models.path_sums."},
     {"chains", chains, METH_VARARGS, "See models.forecasters.markov."},
     {"normalised", normalised, METH_VARARGS, "See models.forecasters.lstm_data."},
     {"guesses", guesses, METH_VARARGS, "See models.forecasters.lstm_candidates."},

@@ -148,3 +148,87 @@ PyObject *path_values(PyObject *self, PyObject *args) {
     let_go(views, 8);
     return fits && done ? Py_NewRef(Py_None) : NULL;
 }
+
+typedef struct {
+    int32_t index;
+    float part; /* may lie beyond 0 or 1 in the tails */
+} Between;
+
+/* Sums of one series' paths: the value stood at while a path's draw is below the chance of that, else what it says. */
+WIDE static void sum_paths(const double *restrict steps, const double *still, double value,
+                           const Between *restrict between, const double *restrict waking, double *restrict sums,
+                           Py_ssize_t horizon, Py_ssize_t count, Py_ssize_t size) {
+    memset(sums, 0, sizeof(double) * (size_t)count);
+    for (Py_ssize_t step = 0; step < horizon; step++, steps += size, between += count) {
+        const double chance = still[step];
+        if (chance > 0)
+            for (Py_ssize_t path = 0; path < count; path++) {
+                const double *low = steps + between[path].index;
+                const double moved = low[0] + (double)between[path].part * (low[1] - low[0]);
+                sums[path] += waking[path] < chance ? value : moved > 0 ? moved : 0;
+            }
+        else
+            for (Py_ssize_t path = 0; path < count; path++) {
+                const double *low = steps + between[path].index;
+                const double moved = low[0] + (double)between[path].part * (low[1] - low[0]);
+                sums[path] += moved > 0 ? moved : 0;
+            }
+    }
+}
+
+/* Between which quantiles each score (count, horizon) lies, step by step. */
+static Between *placed(Paths *p, const double *scores) {
+    Between *between = malloc(sizeof(Between) * (size_t)(p->count * p->horizon + 1));
+    if (between == NULL || !fill_places(p)) {
+        free(between);
+        return NULL;
+    }
+    const Py_ssize_t last = p->size - 2;
+    for (Py_ssize_t path = 0; path < p->count; path++)
+        for (Py_ssize_t step = 0; step < p->horizon; step++) {
+            const double place = place_in(&p->places, scores[path * p->horizon + step]);
+            Py_ssize_t index = place > 0 ? (Py_ssize_t)place : 0;
+            index = index < last ? index : last;
+            between[step * p->count + path] = (Between){(int32_t)index, (float)(place - (double)index)};
+        }
+    free(p->places.cell);
+    return between;
+}
+
+PyObject *path_sums(PyObject *self, PyObject *args) {
+    PyObject *from[7];
+    Py_buffer views[7];
+    Paths p = {0};
+    Between *between = NULL;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOOOOnnn", &from[0], &from[1], &from[2], &from[3], &from[4], &from[5], &from[6],
+                          &p.series, &p.horizon, &p.count))
+        return NULL;
+    p.size = PyObject_Length(from[3]);
+    if (p.size < 2 || p.size > MOST_LEVELS || p.count < 0 || p.series < 0 || p.horizon < 0)
+        return PyErr_Format(PyExc_ValueError, "%zd levels; between 2 and %d are allowed", p.size, MOST_LEVELS);
+    const Wanted wanted[7] = {{8, p.series * p.horizon * p.size, 0, "steps"},
+                              {8, p.series * p.horizon, 0, "still"},
+                              {8, p.series, 0, "value"},
+                              {8, p.size, 0, "levels"},
+                              {8, p.count * p.horizon, 0, "scores"},
+                              {8, p.count, 0, "waking"},
+                              {8, p.series * p.count, 1, "out"}};
+    if (!hold(from, views, wanted, 7)) return NULL;
+    p.steps = views[0].buf, p.levels = views[3].buf, p.out = views[6].buf;
+    const double *still = views[1].buf, *value = views[2].buf;
+    const int fits = p.levels[0] > TINY && p.levels[0] < 0.5;
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        between = placed(&p, views[4].buf);
+        for (Py_ssize_t row = 0; row < p.series && between != NULL; row++)
+            sum_paths(p.steps + row * p.horizon * p.size, still + row * p.horizon, value[row], between, views[5].buf,
+                      p.out + row * p.count, p.horizon, p.count, p.size);
+        Py_END_ALLOW_THREADS
+    }
+    let_go(views, 7);
+    if (!fits) return PyErr_Format(PyExc_ValueError, "levels out of reach");
+    if (between == NULL) return PyErr_NoMemory();
+    free(between);
+    Py_RETURN_NONE;
+}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import dependence, mixing, past_sums, paths, quantiles, regimes, totals, weighted
+from models import dependence, mixing, past_sums, path_sums, paths, quantiles, regimes, totals, weighted
 from models.contracts import LEVELS
 from models.dependence import Dependence
 from models.forecasters import (
@@ -112,6 +112,19 @@ def test_sums_are_those_of_the_twins(windows: int, horizon: int, monkeypatch: py
         monkeypatch.setattr(module, "_kernels", None)
     for ours, theirs in zip(compiled, all_of_them(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_sums_of_paths_are_those_of_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tails, idle series, and series that stand still for a while included."""
+    random = np.random.default_rng(11)
+    steps = np.sort(random.gamma(1.0, 3.0, (5, 30, len(LEVELS))), axis=2)
+    steps[3] = 0.0
+    still = np.zeros((5, 30))
+    still[1:3] = np.cumprod(random.uniform(0.8, 1.0, (2, 30)), axis=1)
+    asked = (steps, Dependence(0.3, 0.6, 0.2), still, np.array([0.0, 2.0, 0.0, 0.0, 1.0]), 100)
+    compiled = path_sums.path_sums(*asked)
+    monkeypatch.setattr(path_sums, "_kernels", None)
+    np.testing.assert_allclose(compiled, path_sums.path_sums(*asked), rtol=1e-6, atol=1e-9)
 
 
 def test_spells_are_those_of_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +242,9 @@ def test_forecasts_go_back_to_the_scale_of_their_series(monkeypatch: pytest.Monk
     random = np.random.default_rng(5)
     values = torch.as_tensor(random.normal(0.0, 1.0, (6, 4, len(LEVELS))), dtype=torch.float32)
     scale, level = random.gamma(2.0, 3.0, (6, 1)), random.normal(2.0, 1.0, (6, 1))
-    compiled = lstm_inference.restored(values, scale, level)
+    compiled, twin = np.empty(values.shape), np.empty(values.shape)
+    lstm_inference.restored(values, scale, level, compiled)
     monkeypatch.setattr(lstm_inference, "IS_COMPILED", False)
     monkeypatch.setattr(quantiles, "_kernels", None)
-    np.testing.assert_allclose(compiled, lstm_inference.restored(values, scale, level), rtol=1e-12)
+    lstm_inference.restored(values, scale, level, twin)
+    np.testing.assert_allclose(compiled, twin, rtol=1e-12)
