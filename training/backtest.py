@@ -48,7 +48,7 @@ class Backtest:
         """Share of windows, and of totals, at or below each quantile (levels,)."""
         steps, totals = [one.steps for one in self.forecasts], [one.totals for one in self.forecasts]
         actuals = self._actuals()
-        return calibration(actuals, steps), calibration([np.nansum(one, axis=1) for one in actuals], totals)
+        return calibration(actuals, steps), calibration([one.sum(axis=1) for one in actuals], totals)
 
     @cached_property
     def by_series(self) -> pl.DataFrame:
