@@ -129,9 +129,21 @@ def rolling_cuts(windows: int, horizon: int, origins: int, stride: int | None = 
     return cuts
 
 
-def backtest(fit: Callable[[Panel, int], Forecaster], panel: Panel, cuts: Sequence[int], horizon: int) -> Backtest:
-    """Fit once, before the first cut, then forecast from each; what is later is only compared with."""
+def backtest(
+    fit: Callable[[Panel, int], Forecaster],
+    panel: Panel,
+    cuts: Sequence[int],
+    horizon: int,
+    told: Callable[[int], None] = lambda _done: None,
+) -> Backtest:
+    """Fit once, before the first cut, then forecast from each; what is later is only compared with.
+
+    ``told`` is called with how many origins are done, from 0.
+    """
     model = fit(panel.until(cuts[0]), horizon)
+    forecasts: list[Forecast] = []
     with few_threads():
-        forecasts = tuple(model.forecast(panel.until(cut), horizon) for cut in cuts)
-    return Backtest(panel, tuple(cuts), forecasts)
+        for cut in cuts:
+            told(len(forecasts))
+            forecasts.append(model.forecast(panel.until(cut), horizon))
+    return Backtest(panel, tuple(cuts), tuple(forecasts))
