@@ -41,7 +41,15 @@ def read_series(path: Path) -> pl.DataFrame:
     if missing:
         raise UsageFileError(f"{path} lacks {', '.join(missing)}; a table of series has {', '.join(SERIES_COLUMNS)}")
     if not frame.schema["timestamp"].is_temporal():
-        frame = frame.with_columns(pl.col("timestamp").cast(pl.String).str.to_datetime(time_unit="ns"))
+        text = pl.col("timestamp").cast(pl.String)
+        moments = text.str.to_datetime(time_unit="ns", time_zone="UTC").dt.replace_time_zone(None)
+        try:
+            frame = frame.with_columns(moments)
+        except pl.exceptions.PolarsError as error:
+            seen = frame["timestamp"][0]
+            raise UsageFileError(
+                f"{path}: timestamps such as {seen!r} cannot be read; write 2026-01-31T13:00:00Z"
+            ) from error
     return frame.select(SERIES_COLUMNS).with_columns(pl.col("value").cast(pl.Float64))
 
 

@@ -19,6 +19,11 @@ from numpy.typing import NDArray
 
 from models.contracts import LEVELS
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 
 
@@ -69,6 +74,16 @@ def total_quantiles(steps: Array, dependence: Dependence) -> Array:
     Were all steps at the same level at once, the quantiles of the sum would be the sums of the quantiles. Their
     distances from the mean shrink by the ratio of the standard deviation under the dependence to that upper bound.
     """
+    if _kernels is None:
+        return _total_quantiles(steps, dependence)
+    out = np.empty((len(steps), steps.shape[2]))
+    given = np.ascontiguousarray(steps, dtype=np.float64)
+    _kernels.total_quantiles(given, out, *steps.shape, dependence.level, dependence.memory)
+    return out
+
+
+def _total_quantiles(steps: Array, dependence: Dependence) -> Array:
+    """What the compiled function does."""
     together = steps.sum(axis=1)
     spread = steps.std(axis=2)
     upper = spread.sum(axis=1)

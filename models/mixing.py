@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -73,24 +75,35 @@ def heaviest(weights: Array) -> tuple[Index, Array]:
     return order, np.asarray(weight / weight.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def mixture(forecasts: Array, weights: Array) -> Array:
-    """Quantiles (series, horizon, levels) of the mixture of forecasts (series, members, horizon, levels).
+def mixture(parts: Sequence[Array], places: Index, weights: Array, horizon: int) -> Array:
+    """Quantiles (series, horizon, levels) of mixtures of forecasts.
 
-    Each quantile stands for an equal share of its member's weight (series, members); the shares are put in order and
-    read off. Unlike an average of quantiles, a mixture of "off" and "on" stays off or on and is never half on. What a
-    member without weight says is not looked at.
+    ``parts`` are forecasts (rows, horizon, levels) of one member each; ``places`` (series, members, 2) say of which
+    part and which of its rows a series' member is. Each quantile stands for an equal share of its member's weight
+    (series, members); the shares are put in order and read off. Unlike an average of quantiles, a mixture of "off" and
+    "on" stays off or on and is never half on. Where there is no weight, nothing is looked at.
     """
-    series, members, horizon, levels = forecasts.shape
+    series, members = weights.shape
     if _kernels is None:
-        return _mixture(forecasts, weights)
-    out = np.empty((series, horizon, levels))
-    points = np.ascontiguousarray(forecasts, dtype=np.float64)
-    _kernels.mixture(points, np.ascontiguousarray(weights, dtype=np.float64), out, series, members, horizon, levels)
+        return _mixture(_gathered(parts, places, weights, horizon), weights)
+    out = np.empty((series, horizon, len(LEVELS)))
+    points = tuple(np.ascontiguousarray(part, dtype=np.float64) for part in parts)
+    given = np.ascontiguousarray(places), np.ascontiguousarray(weights, dtype=np.float64)
+    _kernels.mixture(points, *given, out, series, members, horizon, len(LEVELS))
+    return out
+
+
+def _gathered(parts: Sequence[Array], places: Index, weights: Array, horizon: int) -> Array:
+    """The forecasts side by side (series, members, horizon, levels), NaN where a member has no weight."""
+    out = np.full((*weights.shape, horizon, len(LEVELS)), np.nan)
+    for number, part in enumerate(parts):
+        mine = (places[:, :, 0] == number) & (weights > 0)
+        out[mine] = part[places[mine][:, 1]]
     return out
 
 
 def _mixture(forecasts: Array, weights: Array) -> Array:
-    """What the compiled function does."""
+    """What the compiled function does, of forecasts (series, members, horizon, levels)."""
     series, members, horizon, levels = forecasts.shape
     silent = (weights == 0)[:, :, None, None]
     # Points without mass lie behind all others, at the largest: there nothing is read off.

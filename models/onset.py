@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import LEVELS
-from models.forecasters.markov_states import standing
+from models.forecasters.markov_states import standing, unusual
 from models.regimes import with_regime
 
 Array = NDArray[np.float64]
@@ -75,8 +75,9 @@ def count_wakings(values: Array, season: int) -> Wakings:
     width = values.shape[1]
     shape = (len(SPELLS), len(AWAKE), len(AHEAD))
     away, seen, ratios = np.zeros(shape), np.zeros(shape), [[np.zeros(0)] for _ in AWAKE]
+    still, woken = unusual(values, season), _woken(values)
     for place, awake in enumerate(AWAKE):
-        found = _awake_for(values, season, max(1, round(awake * season)))
+        found = _awake_for(values, still, woken & (still[:, :-1] >= SPELLS[0] * season), max(1, round(awake * season)))
         group = _bucket(found.spell / season, SPELLS)
         for reach, ahead in enumerate(AHEAD):
             at = found.cuts + max(1, round(ahead * season)) - 1
@@ -93,8 +94,8 @@ def count_wakings(values: Array, season: int) -> Wakings:
 
 def with_onset(steps: Array, values: Array, season: int, wakings: Wakings) -> Array:
     """Forecasts (series, horizon, levels) in which series that have just woken up follow the counts."""
-    found = _awake_now(values, season)
-    if not len(found.rows):
+    found = _awake_now(values, season) if values.shape[1] > 1 else None
+    if found is None or not len(found.rows):
         return steps
     horizon = steps.shape[1]
     group, place = _bucket(found.spell / season, SPELLS), _bucket(found.age / season, AWAKE)
@@ -118,10 +119,9 @@ def _staying(wakings: Wakings) -> Array:
     return np.asarray((wakings.away + PRIOR * whole) / (wakings.seen + PRIOR), dtype=np.float64)
 
 
-def _awake_for(values: Array, season: int, age: int) -> _Awake:
+def _awake_for(values: Array, still: Index, woken: NDArray[np.bool_], age: int) -> _Awake:
     """Every moment at which a series had been awake for exactly ``age`` windows."""
-    still = standing(values)
-    rows, at = np.nonzero((still[:, 1:] == 0) & (still[:, :-1] >= SPELLS[0] * season) & np.isfinite(values[:, 1:]))
+    rows, at = np.nonzero(woken)
     at = at + 1
     fits = at + age <= values.shape[1]
     return _kept(values, rows[fits], at[fits], np.full(int(fits.sum()), age), still)
@@ -129,13 +129,21 @@ def _awake_for(values: Array, season: int, age: int) -> _Awake:
 
 def _awake_now(values: Array, season: int) -> _Awake:
     """Series whose last long spell ended at most `LONGEST` seasons ago."""
-    still = standing(values)
     reach = max(1, min(values.shape[1] - 1, round(LONGEST * season)))
-    recent = (still[:, -reach:] == 0) & (still[:, -reach - 1 : -1] >= SPELLS[0] * season)
-    recent &= np.isfinite(values[:, -reach:])
+    still = standing(values)
+    recent = _woken(values)[:, -reach:] & (still[:, -reach - 1 : -1] >= SPELLS[0] * season)
+    # Few woke up after any long spell, and only theirs are compared with other nights.
+    rows = np.nonzero(recent.any(axis=1))[0]
+    still[rows] = unusual(values[rows], season)
+    recent[rows] &= still[rows, -reach - 1 : -1] >= SPELLS[0] * season
     rows = np.nonzero(recent.any(axis=1))[0]
     age = recent[rows, ::-1].argmax(axis=1) + 1
     return _kept(values, rows, values.shape[1] - age, age, still)
+
+
+def _woken(values: Array) -> NDArray[np.bool_]:
+    """Where each window but the first (series, windows - 1) moves, and is known."""
+    return np.asarray(np.isfinite(values[:, 1:]) & (values[:, 1:] != values[:, :-1]))
 
 
 def _kept(values: Array, rows: Index, at: Index, age: Index, still: Index) -> _Awake:

@@ -75,7 +75,7 @@ class Panel:
             raise ValueError("no rows: a panel needs at least one series with one value")
         names = ("series", "tenant", "resource")
         frame = frame.with_columns(pl.col(name).cast(pl.String) for name in names)
-        stamp = frame["timestamp"].dt.replace_time_zone(None).dt.cast_time_unit("ns").cast(pl.Int64)
+        stamp = frame.select(utc_ns(frame.schema["timestamp"]))["timestamp"]
         start = int(stamp.min())  # type: ignore[arg-type]
         slot = (stamp - start) // window_ns
         if ((stamp - start) % window_ns != 0).any():
@@ -93,3 +93,11 @@ class Panel:
     def time_of(self, window: int) -> datetime:
         """Start of a window as an aware UTC datetime."""
         return datetime.fromtimestamp((self.start_ns + window * self.window_ns) / 1e9, UTC)
+
+
+def utc_ns(kind: pl.DataType) -> pl.Expr:
+    """The column ``timestamp`` of a kind (a date, or a datetime of any time zone; UTC where it has none) as Unix ns."""
+    column = pl.col("timestamp")
+    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return column.cast(pl.Datetime("ns")).cast(pl.Int64)

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 MOST = 14
 """So many past origins at most, a season apart."""
 
@@ -79,9 +85,21 @@ def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]
     origins = np.arange(whole, max(whole - MOST, min(lengths) - 1), -1)
     if not len(origins):
         return PastSums(np.zeros((len(lengths), series)), np.zeros(series), np.zeros(series))
+    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
+    if _kernels is None:
+        return _summary(_missed(values, phases, horizon, lengths, origins), season, horizon)
+    missed = np.empty((len(lengths), series, len(origins)))
+    given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+    _kernels.missed_sums(*given, missed, *values.shape, horizon, len(origins))
+    return _summary(missed, season, horizon)
+
+
+def _missed(values: Array, phases: Array, horizon: int, lengths: tuple[int, ...], origins: Index) -> Array:
+    """How far sums that came lay above what each stretch foretold (stretches, series, origins); NaN where unknown."""
+    series, season, end = len(values), len(phases), values.shape[1] - horizon
+    whole = end // season
     known, filled = np.isfinite(values), np.nan_to_num(values)
     first = end - whole * season
-    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     sums, counts = (_before(part[:, first:end].reshape(series, whole, season) @ phases) for part in (filled, known))
     starts = first + origins * season
     came, seen = (part[:, starts + horizon] - part[:, starts] for part in map(_before, (filled, known)))
@@ -91,7 +109,7 @@ def past_sums(values: Array, season: int, horizon: int, lengths: tuple[int, ...]
         since = np.maximum(origins - length, 0)
         total, count = (part[:, origins] - part[:, since] for part in (sums, counts))
         missed.append(came - np.divide(total * horizon, count, out=np.full(came.shape, np.nan), where=count > 0))
-    return _summary(np.stack(missed), season, horizon)
+    return np.stack(missed)
 
 
 def _summary(missed: Array, season: int, horizon: int) -> PastSums:

@@ -68,15 +68,17 @@ def tidy(steps: Array) -> Array:
     return out
 
 
-def point_quantiles(values: Array, kinds: NDArray[np.uint8], mass: Array) -> Array:
+def point_quantiles(values: Array, kinds: NDArray[np.uint8], moving: Array, still: Array, share: float) -> Array:
     """Quantiles (series, horizon, levels) of distributions that live on points: the smallest with enough mass up to it.
 
-    ``values`` (series, points) rise; a point of kind k, as ``kinds`` (series, points) says, has mass[:, :, k] of the
-    masses (series, horizon, kinds).
+    ``values`` (series, points) rise, ``kinds`` (same) say which state a point is of. With chance ``still`` (series,
+    horizon) it is the point of the kind after the last state, else one of a state by the chances ``moving`` (series,
+    horizon, states), of which each of its points has a ``share``.
     """
-    series, horizon, count = mass.shape
+    series, horizon, states = moving.shape
     points = values.shape[1]
     if _kernels is None:
+        mass = np.concatenate([share * (1 - still)[:, :, None] * moving, still[:, :, None]], axis=2)
         place = np.broadcast_to(kinds[:, None, :].astype(np.int64), (series, horizon, points))
         total = np.cumsum(np.take_along_axis(mass, place, axis=2), axis=2)
         index = np.stack([(total < level - 1e-9).sum(axis=2) for level in LEVELS], axis=2)
@@ -84,8 +86,8 @@ def point_quantiles(values: Array, kinds: NDArray[np.uint8], mass: Array) -> Arr
         return np.take_along_axis(lead, np.minimum(index, points - 1), axis=2)
     out = np.empty((series, horizon, len(LEVELS)))
     given = (np.ascontiguousarray(values, dtype=np.float64), np.ascontiguousarray(kinds, dtype=np.uint8))
-    masses = np.ascontiguousarray(mass, dtype=np.float64)
-    _kernels.point_quantiles(*given, masses, np.asarray(LEVELS), out, series, points, horizon, count)
+    chances = (np.ascontiguousarray(moving, dtype=np.float64), np.ascontiguousarray(still, dtype=np.float64))
+    _kernels.point_quantiles(*given, *chances, np.asarray(LEVELS), out, series, points, horizon, states, share)
     return out
 
 

@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from models.contracts import LEVELS
 from models.quantiles import tidy, value_at
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 OUTER = 0.02
 """Levels beyond this are not asked of quantiles that end at P10 and P90."""
@@ -18,15 +23,20 @@ def with_regime(steps: Array, chance: Array, value: Array) -> Array:
 
     The mixture's distribution function is (1 - chance) F(x) + chance [x >= value], inverted at every level.
     """
-    held = chance.max(axis=1) > 0
+    held = chance.max(axis=1, initial=0.0) > 0
     if not held.any():
         return steps
-    out = steps.copy()
+    out = np.array(steps, dtype=np.float64, order="C")
+    if _kernels is not None:
+        given = np.ascontiguousarray(chance, dtype=np.float64), np.ascontiguousarray(value, dtype=np.float64)
+        _kernels.with_regime(out, *given, np.asarray(LEVELS), *chance.shape, OUTER)
+        return out
     out[held] = _mixture(steps[held], chance[held], value[held])
     return out
 
 
 def _mixture(steps: Array, chance: Array, value: Array) -> Array:
+    """What the compiled function does, of series that may stand still."""
     point = np.broadcast_to(value[:, None], chance.shape)
     share = _share_below(steps, point[:, :, None])
     free = np.maximum(1 - chance, 1e-9)

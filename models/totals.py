@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from models.contracts import LEVELS
 from models.quantiles import tidy, value_at
 
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
+
 Array = NDArray[np.float64]
 SHORTEST = 3
 """Seasons of the shortest stretch."""
@@ -33,12 +38,24 @@ def level_opinions(values: Array, season: int, horizon: int) -> Array:
     """
     width = values.shape[1]
     season = max(1, min(season, width))
+    phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
+    lengths = stretches(season, horizon)
+    if _kernels is None:
+        return _levels(values, phases, lengths)
+    out = np.empty((len(lengths), len(values)))
+    given = np.ascontiguousarray(values, dtype=np.float64), phases, np.array(lengths, dtype=np.int64)
+    _kernels.level_opinions(*given, out, *values.shape, horizon, 1)
+    return out
+
+
+def _levels(values: Array, phases: Array, lengths: tuple[int, ...]) -> Array:
+    """What the compiled function does."""
+    width, season = values.shape[1], len(phases)
     whole = width // season
     folded = values[:, width - whole * season :].reshape(len(values), whole, season)
     known, filled = np.isfinite(folded), np.nan_to_num(folded)
-    phases = np.bincount(np.arange(horizon) % season, minlength=season)
     out = []
-    for length in stretches(season, horizon):
+    for length in lengths:
         part, there = filled[:, -length:], known[:, -length:]
         mean = part.sum(axis=(1, 2)) / np.maximum(there.sum(axis=(1, 2)), 1)
         count = there.sum(axis=1)

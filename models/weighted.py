@@ -46,6 +46,16 @@ class Binned(NamedTuple):
 
 def binned(past: Array) -> Binned:
     """The past (series, width), NaN where missing, in bins."""
+    if _kernels is None:
+        return _binned(past)
+    given = np.ascontiguousarray(past, dtype=np.float64)
+    out = Binned(np.empty(past.shape, dtype=np.uint8), np.empty((len(past), BINS)))
+    _kernels.binned(given, np.sort(given, axis=1), *out, *past.shape, BINS)
+    return out
+
+
+def _binned(past: Array) -> Binned:
+    """What the compiled function does."""
     series, width = past.shape
     order = np.argsort(past, axis=1)  # missing values come last
     ranked = np.take_along_axis(past, order, axis=1)

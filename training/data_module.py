@@ -103,4 +103,4 @@ class PanelDataModule(L.LightningDataModule):
 
 def _batch(panel: Panel, rows: Any, cuts: Any, shape: Shape) -> Batch:
     piece = examples(panel, rows, cuts, shape)
-    return *piece.inputs, piece.target, piece.weight
+    return *piece.seen.inputs, piece.target, piece.weight

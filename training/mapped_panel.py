@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.panel import Panel
+from models.panel import Panel, utc_ns
 
 ROWS_AT_ONCE = 500_000
 """So many rows of a frame are in memory at a time."""
@@ -23,13 +23,15 @@ def map_panel(frame: pl.DataFrame | pl.LazyFrame, window_ns: int, season: int, f
 
     The frame is read in parts; a lazy one (`polars.scan_parquet`) is never whole in memory. The file has 8 bytes a
     window; where the system lets go of files late (Linux, macOS) it may be deleted at once. Raises ValueError for an
-    empty frame, duplicate rows or timestamps off the grid.
+    empty frame, duplicate rows, timestamps off the grid, rows without series or timestamp and infinite values.
     """
-    lazy = frame.lazy().select(
+    lazy = frame.lazy()
+    lazy = lazy.select(
         pl.col("series", "tenant", "resource").cast(pl.String),
-        pl.col("timestamp").dt.replace_time_zone(None).dt.cast_time_unit("ns").cast(pl.Int64),
+        utc_ns(lazy.collect_schema()["timestamp"]),
         pl.col("value").cast(pl.Float64),
     )
+    _check(lazy)
     keys = lazy.select("series", "tenant", "resource").unique().sort("series").collect()
     if keys.is_empty():
         raise ValueError("no rows: a panel needs at least one series with one value")
@@ -80,6 +82,19 @@ def is_mapped(panel: Panel) -> bool:
     while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
         base = base.base
     return isinstance(base, np.memmap)
+
+
+def _check(lazy: pl.LazyFrame) -> None:
+    """Raise ValueError where rows belong nowhere or have no size."""
+    nameless = (pl.col("series").is_null() | pl.col("timestamp").is_null()).sum().alias("nameless")
+    infinite = pl.col("value").is_infinite().sum().alias("infinite")
+    found = lazy.select(nameless, infinite).collect()
+    if found["nameless"][0]:
+        raise ValueError(f"{found['nameless'][0]} rows have no series or no timestamp; remove them")
+    if found["infinite"][0]:
+        raise ValueError(
+            f"{found['infinite'][0]} values are infinite; what is missing is null, all else a finite number"
+        )
 
 
 def _write(part: pl.DataFrame, values: NDArray[np.float64], start: int, window_ns: int) -> None:

@@ -100,7 +100,7 @@ def _trained(
     started = time.perf_counter()
     model = fit_forecaster(
         name,
-        task.panel.until(task.cuts[0]),
+        task.panel.until(min(task.cuts)),
         task.horizon,
         config,
         progress=lambda done, _loss: told("training", TRAINING_SHARE * done),

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,8 @@ from models.panel import Panel
 from training.data import mapped
 
 Array = NDArray[np.float64]
-_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_UNITS_S = {"s": 1, "m": 60, "min": 60, "t": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""Seconds of a unit; capitals mean the same, but for M, which elsewhere is a month."""
 
 
 class TaskError(ValueError):
@@ -51,23 +53,26 @@ def load_task(path: Path) -> Task:
     if missing:
         raise TaskError(f"{manifest} lacks {', '.join(missing)}")
     levels = tuple(document.get("quantiles", LEVELS))
-    if levels != LEVELS:
+    if not set(levels) <= set(LEVELS):
         raise TaskError(f"{manifest}: quantiles {levels} are asked, but forecasts have {LEVELS}")
+    window, season, horizon = (_whole(document, key, manifest) for key in ("window", "season", "horizon"))
     try:
-        panel = mapped(path, window_ns(document["window"], manifest), int(document["season"]))
+        panel = mapped(path, window, season)
     except (UsageFileError, ValueError) as error:
-        raise error if isinstance(error, TaskError) else TaskError(f"{path}: {error}") from error
-    origins = tuple(datetime.fromisoformat(origin) for origin in document["origins"])
+        raise TaskError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    origins = _origins(document["origins"], manifest)
     cuts = tuple(_cut(panel, origin, manifest) for origin in origins)
-    return Task(path.stem, panel, cuts, origins, int(document["horizon"]))
+    return Task(path.stem, panel, cuts, origins, horizon)
 
 
-def window_ns(text: str, manifest: Path) -> int:
-    """``1h`` or ``10s`` in nanoseconds; raises TaskError for other words."""
-    found = re.fullmatch(r"(\d+)\s*([a-z]+)", text)
-    if found is None or found[2] not in _UNITS_S:
+def window_ns(text: object, manifest: Path) -> int:
+    """``1h``, ``10s`` or ``5T`` in nanoseconds; raises TaskError for other words."""
+    found = re.fullmatch(r"(\d*)\s*([A-Za-z]+)", str(text).strip())
+    unit = found[2].lower() if found is not None and found[2] != "M" else ""
+    count = int(found[1] or 1) if found is not None else 0
+    if unit not in _UNITS_S or count < 1:
         raise TaskError(f"{manifest}: window {text!r} is no length of time; write e.g. 1h, 10min or 30s")
-    return int(found[1]) * _UNITS_S[found[2]] * 1_000_000_000
+    return count * _UNITS_S[unit] * 1_000_000_000
 
 
 def forecast_frame(task: Task, cut: int, steps: Array) -> pl.DataFrame:
@@ -89,6 +94,29 @@ def totals_frame(task: Task, cut: int, totals: Array) -> pl.DataFrame:
     columns = {f"q{level:g}": totals[:, place] for place, level in enumerate(LEVELS)}
     origin = [task.origins[task.cuts.index(cut)]] * len(task.panel.series)
     return pl.DataFrame({"series": list(task.panel.series), "origin": origin, **columns})
+
+
+def _whole(document: dict[str, Any], key: str, manifest: Path) -> int:
+    """A whole number of the manifest, the window in nanoseconds; raises TaskError."""
+    value = document[key]
+    if key == "window":
+        return window_ns(value, manifest)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer() or value < 1:
+        why = "1 where nothing repeats" if key == "season" else "windows ahead"
+        raise TaskError(f"{manifest}: {key} is {value!r}; it is a whole number of windows from 1 on ({why})")
+    return int(value)
+
+
+def _origins(texts: object, manifest: Path) -> tuple[datetime, ...]:
+    """The moments that forecasts start at; raises TaskError."""
+    given = texts if isinstance(texts, list) else []
+    try:
+        origins = tuple(datetime.fromisoformat(text) for text in given)
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"{manifest}: {error}; write origins as 2026-01-31T13:00:00Z") from error
+    if not origins or len(set(origins)) != len(origins):
+        raise TaskError(f"{manifest}: origins is {texts!r}; it is a list of moments, each named once")
+    return origins
 
 
 def _cut(panel: Panel, origin: datetime, manifest: Path) -> int:

@@ -150,15 +150,18 @@ class Ensemble:
         A member is asked only for the series in which it has a say.
         """
         order, weights = heaviest(self._weights(panel, horizon, online))
-        forecasts = np.empty((*order.shape, horizon, len(LEVELS)))
+        parts: list[Array] = []
+        places = np.zeros((*order.shape, 2), dtype=np.int64)
         ask = self._asking(panel, horizon)
         for place, name in enumerate(online.names):
             rows, slots = np.nonzero((order == place) & (weights > 0))
-            if name == "lstm" and lstm is not None:
-                forecasts[rows, slots] = lstm[rows]
-            elif len(rows):
-                forecasts[rows, slots] = ask(name, rows)
-        return mixture(forecasts, weights)
+            if not len(rows):
+                continue
+            ready = lstm if name == "lstm" else None
+            places[rows, slots, 0] = len(parts)
+            places[rows, slots, 1] = np.arange(len(rows)) if ready is None else rows
+            parts.append(ask(name, rows) if ready is None else ready)
+        return mixture(parts, places, weights, horizon)
 
     def _asking(self, panel: Panel, horizon: int) -> Callable[[str, Index], Array]:
         """What asks a member for some series (rows, horizon, levels); the past is put into bins once for all NPTS."""

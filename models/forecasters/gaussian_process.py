@@ -7,7 +7,9 @@ as fast as the series did. As a kernel depends on distances alone, a forecast is
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -19,9 +21,14 @@ from models.dependence import Dependence
 from models.forecasters.kernel_learning import learnt, scale_of, starts, variance
 from models.forecasters.kernels import LONGEST, Setting, posterior
 from models.forecasters.quantile_model import QuantileModel
-from models.forecasters.scales import SCALES, Scaled, scaled, unscaled
+from models.forecasters.scales import LARGEST, LEAST, OFFSETS, SCALES, Scaled, scaled, unscaled
 from models.panel import Panel
 from models.quantiles import tidy
+
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
 
 Array = NDArray[np.float64]
 SEASONS = 28
@@ -36,7 +43,12 @@ JUDGED = 14
 TEMPER = 0.1
 """The power of a likelihood that decides: windows of real usage are far from as independent as the model says."""
 
-NORMAL = (-1.281552, -0.841621, -0.524401, -0.253347, 0.0, 0.253347, 0.524401, 0.841621, 1.281552)
+PARTS = 3
+"""The judged windows are whitened in so many parts, as half of a whole product would be with zeros."""
+
+NORMAL: NDArray[np.float32] = np.array(
+    [-1.281552, -0.841621, -0.524401, -0.253347, 0.0, 0.253347, 0.524401, 0.841621, 1.281552], dtype=np.float32
+)
 """The normal distribution's quantiles at `LEVELS`."""
 
 
@@ -80,10 +92,12 @@ class GaussianProcess(QuantileModel):
 
     def _few(self, past: Array, season: int, horizon: int) -> Array:
         """Quantiles (series, horizon, levels) after the past of some series."""
+        if _kernels is not None:
+            return _compiled(self._settings, past, season, horizon)
         parts = {name: scaled(past, name, season) for name in SCALES}
         found = [_one(parts[scale_of(place)], setting, season, horizon) for place, setting in enumerate(self._settings)]
         weights = _weights(np.stack([each[2] for each in found]))
-        normal = torch.tensor(NORMAL, dtype=torch.float32)
+        normal = torch.as_tensor(NORMAL)
         out = torch.zeros((len(past), horizon, len(LEVELS)), dtype=torch.float64)
         for place, name in enumerate(SCALES):
             mine = slice(place, None, len(SCALES))
@@ -94,6 +108,69 @@ class GaussianProcess(QuantileModel):
             around = unscaled(middle[:, :, None] + spread[:, :, None] * normal, parts[name], name)
             out += torch.as_tensor(share)[:, None, None] * around
         return _still(tidy(out.numpy()), past)
+
+
+def _compiled(settings: tuple[Setting, ...], past: Array, season: int, horizon: int) -> Array:
+    """What the rest of this file computes for some series, with compiled passes between its products."""
+    width = past.shape[1]
+    judged, given = min(width, JUDGED * season), np.ascontiguousarray(past)
+    chances, sizes, means, told = [], [], [], []
+    for place, name in enumerate(SCALES):
+        values, facts = np.empty(past.shape, dtype=np.float32), np.empty((len(past), 4))
+        _kernels.on_scale(given, values, facts, *past.shape, season, judged, OFFSETS[name], name == "log")
+        maps = _maps(settings[place :: len(SCALES)], season, width, horizon, judged)
+        known = torch.from_numpy(values)
+        own = variance(_squares(known[:, width - judged :], maps), judged).numpy()
+        chances.append(-0.5 * (judged * np.log(own) + maps.volumes) + facts[:, 2:3])
+        sizes.append(np.sqrt(own).astype(np.float32))
+        means.append((known @ maps.mean).numpy())
+        told.append((maps.deviation, facts))
+    weights = _weights(np.concatenate(chances, axis=1).T)
+    out, first = np.zeros((len(past), horizon, len(LEVELS))), 0
+    for size, mean, (deviation, facts), name in zip(sizes, means, told, SCALES, strict=True):
+        mine = weights[first : first + size.shape[1]]
+        first, share = first + len(mine), mine.sum(axis=0)
+        within = np.ascontiguousarray((mine / np.maximum(share, 1e-12)).T, dtype=np.float32)
+        shape = (len(past), len(mine), horizon)
+        limits = (OFFSETS[name], LARGEST, LEAST, name == "log")
+        _kernels.add_normal(mean, deviation, size, within, NORMAL, share, facts, out, *shape, *limits)
+    still = np.flatnonzero(np.isfinite(facts[:, 3]))
+    out = tidy(out)
+    out[still] = facts[still, 3, None, None]
+    return out
+
+
+class _Maps(NamedTuple):
+    """What kernels on one scale need: ``mean`` (width, kernels x horizon), and ``whitening`` in parts.
+
+    A part whitens some of the judged windows under every kernel, (windows up to the last of them, kernels x some).
+    """
+
+    mean: Tensor
+    deviation: NDArray[np.float32]
+    whitening: tuple[Tensor, ...]
+    volumes: Array
+
+
+@lru_cache(maxsize=16)
+def _maps(settings: tuple[Setting, ...], season: int, width: int, horizon: int, judged: int) -> _Maps:
+    known = [posterior(setting, season, width, horizon, judged) for setting in settings]
+    ends = [judged * part // PARTS for part in range(PARTS + 1)]
+    # A window's independent step rests on those before it alone: the rest of its row is zero.
+    whitening = tuple(
+        torch.cat([each.whitening[first:last, :last] for each in known]).T.contiguous()
+        for first, last in pairwise(ends)
+    )
+    deviation = np.stack([each.deviation.numpy() for each in known]).astype(np.float32)
+    mean = torch.cat([each.mean for each in known]).T.contiguous()
+    return _Maps(mean, deviation, whitening, np.array([each.volume for each in known]))
+
+
+def _squares(judged: Tensor, maps: _Maps) -> Tensor:
+    """Sums of squared independent steps of the judged windows under each kernel (series, kernels)."""
+    kernels = len(maps.volumes)
+    parts = [judged[:, : len(part)] @ part for part in maps.whitening]
+    return torch.stack([part.reshape(len(part), kernels, -1).square().sum(dim=2) for part in parts]).sum(dim=0).double()
 
 
 def _one(part: Scaled, setting: Setting, season: int, horizon: int) -> tuple[Tensor, Tensor, Array]:

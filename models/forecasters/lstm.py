@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
 from models.dependence import Dependence, estimate, scores, total_quantiles
-from models.forecasters.lstm_data import Shape, examples
+from models.forecasters.lstm_data import Shape, seen
 from models.forecasters.lstm_inference import Weights, outputs, prepared, restored
 from models.forecasters.lstm_network import LstmNetwork
 from models.labels import vocabulary
@@ -162,7 +162,7 @@ class Lstm:
         mean = np.empty((count, len(LEVELS)))
         for first in range(0, count, ROWS):
             rows = np.arange(first, min(first + ROWS, count))
-            batch = examples(panel, rows, np.full(len(rows), panel.windows), shape)
+            batch = seen(panel, rows, np.full(len(rows), panel.windows), shape)
             found, whole = outputs(network, self._weights, batch.inputs)
             steps[rows] = restored(found, batch.scale, batch.level)
             mean[rows] = whole.double().numpy() * batch.scale + batch.level

@@ -6,13 +6,22 @@ follow the series' own scale, so none depends on its size.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.forecasters.kernels import LENGTHS, LONGEST, STARTS, posterior
+from models.forecasters.lstm_network import CANDIDATES
+
+try:
+    from models import _kernels
+except ImportError:
+    _kernels = None  # type: ignore[assignment]
 
 Array = NDArray[np.float64]
+Guesses = NDArray[np.float32]
 KERNELS = (STARTS[0], STARTS[2], STARTS[3], STARTS[4])
 """Kernels whose forecasts are guesses: of a seasonal, a restless, a noisy and a weekly series."""
 
@@ -20,14 +29,30 @@ WEEK = 7
 """Seasons in the longer cycle; days, where a season is one."""
 
 
-def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Array, Array]:
-    """Guesses (batch, horizon, CANDIDATES) and the spread over seasons at each phase (batch, horizon).
+def candidates(past: Array, context: int, season: int, horizon: int, width: int = CANDIDATES + 1) -> Guesses:
+    """Guesses (batch, horizon, width) in the first `CANDIDATES` columns, then the spread over seasons at each phase.
 
     ``past`` (batch, windows) ends at the cut, is normalised, and has NaN for what is missing. In order: last season;
     mean and median over the context's seasons; a week ago; mean over weeks; last value; mean of the last sixth of a
     season; mean of the last season; median of the context; mean over all seasons at the phase; mean of all;
-    what a Gaussian process expects under each of `KERNELS`.
+    what a Gaussian process expects under each of `KERNELS`. More columns than these are the caller's to fill.
     """
+    out = np.empty((len(past), horizon, width), dtype=np.float32)
+    if _kernels is not None:
+        ranked = np.sort(past[:, -context:], axis=1)  # missing values come last
+        sizes = (*past.shape, context, season, horizon, width, CANDIDATES)
+        _kernels.guesses(np.ascontiguousarray(past), ranked, out, *sizes)
+        whole = _known(_mean(past), 0.0)[:, None]
+    else:
+        guesses, spread, whole = _plain(past, context, season, horizon)
+        out[:, :, : guesses.shape[2]] = guesses
+        out[:, :, CANDIDATES] = np.minimum(spread, 20.0)
+    _expected(past[:, -LONGEST:], whole, season, out[:, :, CANDIDATES - len(KERNELS) : CANDIDATES])
+    return out
+
+
+def _plain(past: Array, context: int, season: int, horizon: int) -> tuple[Array, Array, Array]:
+    """What the compiled function does: guesses, the spread at each phase, and the mean of all (batch, 1)."""
     near = past[:, -context:]
     phase = np.arange(horizon) % season
     middle = _known(_median(near), 0.0)[:, None]
@@ -54,17 +79,22 @@ def candidates(past: Array, context: int, season: int, horizon: int) -> tuple[Ar
         _known(_mean(_folded(past, season))[:, phase], mean),
         np.broadcast_to(whole, mean.shape),
     ]
-    guesses += _expected(past[:, -LONGEST:], whole, season, horizon)
-    return np.stack(guesses, axis=2, dtype=np.float32), spread
+    return np.stack(guesses, axis=2), spread, whole
 
 
-def _expected(past: Array, mean: Array, season: int, horizon: int) -> list[Array]:
-    """Forecasts (batch, horizon) of Gaussian processes around the mean (batch, 1)."""
+def _expected(past: Array, mean: Array, season: int, out: Guesses) -> None:
+    """Into ``out`` (batch, horizon, kernels): forecasts of Gaussian processes around the mean (batch, 1)."""
+    horizon = out.shape[1]
     around = torch.as_tensor(np.where(np.isfinite(past), past - mean, 0.0), dtype=torch.float32)
     # One product, of torch: NumPy's threads would wait for each other over so small ones.
-    maps = torch.cat([posterior((shares, LENGTHS), season, past.shape[1], horizon).mean for shares in KERNELS])
-    found = (around @ maps.T).numpy().reshape(len(past), len(KERNELS), horizon)
-    return [mean + found[:, place] for place in range(len(KERNELS))]
+    found = (around @ _maps(season, past.shape[1], horizon).T).numpy().reshape(len(past), len(KERNELS), horizon)
+    out[:] = (mean[:, :, None] + found).transpose(0, 2, 1)
+
+
+@lru_cache(maxsize=16)
+def _maps(season: int, width: int, horizon: int) -> torch.Tensor:
+    """Of all `KERNELS`, from the past to what is expected (kernels x horizon, width)."""
+    return torch.cat([posterior((shares, LENGTHS), season, width, horizon).mean for shares in KERNELS])
 
 
 def _mean(values: Array) -> Array:

@@ -72,13 +72,13 @@ def prepared(network: LstmNetwork) -> Weights | None:
 def outputs(network: LstmNetwork, weights: Weights | None, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Normalised quantiles of every step, with tails (batch, horizon, levels), and of their mean (batch, levels).
 
-    ``inputs`` are those of `models.forecasters.lstm_data.Examples`; call it without gradients.
+    ``inputs`` are those of `models.forecasters.lstm_data.Seen`; call it without gradients.
     """
     context, steps, traits, codes = inputs
     if weights is None:
         out = network(context, steps, traits, codes)
         return with_tails(out), out.mean
-    summary = network.summarised(_encoded(network, weights, context), context, traits, codes)
+    summary = network.summarised(_encoded(network, weights, context), _spread(context), traits, codes)
     once = torch.addmm(weights.once_bias, summary, weights.once)
     rows = max(1, STEPS // max(1, steps.shape[1]))
     parts = [_decoded(weights, steps[at : at + rows], once[at : at + rows]) for at in range(0, len(steps), rows)]
@@ -87,6 +87,15 @@ def outputs(network: LstmNetwork, weights: Weights | None, inputs: tuple[Tensor,
     median = found[..., network.middle].mean(dim=1, keepdim=True)
     raw = network.total(torch.cat([summary, asinh(level)], dim=1))
     return found, _quantiles(raw, torch.cat([level, median], dim=1), CANDIDATES + 1, tailed=False)
+
+
+def _spread(context: Tensor) -> Tensor:
+    """The context's quantiles (batch, levels), which NumPy puts in order several times faster than torch."""
+    ranked = np.sort(context[..., 0].numpy(), axis=1)
+    place = np.asarray(LEVELS) * (ranked.shape[1] - 1)
+    low = place.astype(np.int64)
+    high = np.minimum(low + 1, ranked.shape[1] - 1)
+    return torch.as_tensor(ranked[:, low] + (place - low) * (ranked[:, high] - ranked[:, low]), dtype=torch.float32)
 
 
 def _encoded(network: LstmNetwork, weights: Weights, context: Tensor) -> Tensor:

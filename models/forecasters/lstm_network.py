@@ -43,7 +43,7 @@ class Outputs(NamedTuple):
 class LstmNetwork(nn.Module):
     """An LSTM over patches, a decoder per step that weighs guesses; all relative to the context's level and scale.
 
-    Inputs as `models.forecasters.lstm_data.Examples` has them (reversible instance normalisation: Kim et al., 2022).
+    Inputs as `models.forecasters.lstm_data.Seen` has them (reversible instance normalisation: Kim et al., 2022).
     """
 
     def __init__(self, patch: int, hidden: int, layers: int, labels: tuple[int, ...], planned: int) -> None:
@@ -66,7 +66,9 @@ class LstmNetwork(nn.Module):
         """Rising quantiles of every step and of the mean over all steps, and the Student-t of every step."""
         guesses = steps[..., :CANDIDATES]
         _, (state, _) = self.encoder(self.patches(context))
-        summary = self.summarised(state[-1], context, traits, codes)
+        levels = torch.tensor(LEVELS, device=context.device, dtype=torch.float32)
+        spread = torch.quantile(context[..., 0].float(), levels, dim=1).T.to(context.dtype)
+        summary = self.summarised(state[-1], spread, traits, codes)
         decoded = self._decoded(summary, torch.cat([asinh(guesses), steps[..., CANDIDATES:]], dim=2))
         # What the heads say is put together in 32 bits, whatever precision the layers before were computed in.
         quantiles = self._risen(self.head(decoded).float(), guesses)
@@ -84,11 +86,8 @@ class LstmNetwork(nn.Module):
         shape = (len(context), -1, self.patch)
         return torch.cat([asinh(context[..., 0]).reshape(shape), context[..., 1].reshape(shape)], dim=2)
 
-    def summarised(self, state: Tensor, context: Tensor, traits: Tensor, codes: Tensor) -> Tensor:
-        """The context in short (batch, hidden): what the encoder says (same), quantiles, traits and kinds."""
-        values = context[..., 0]
-        levels = torch.tensor(LEVELS, device=context.device, dtype=torch.float32)
-        spread = torch.quantile(values.float(), levels, dim=1).T.to(values.dtype)
+    def summarised(self, state: Tensor, spread: Tensor, traits: Tensor, codes: Tensor) -> Tensor:
+        """The context in short (batch, hidden): what the encoder says (same), its quantiles, traits and kinds."""
         if self.training:
             codes = torch.where(torch.rand(codes.shape, device=codes.device) < UNKNOWN, 0, codes)
         kinds = [label(codes[:, field]) for field, label in enumerate(self.labels)]

@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 
 from models.contracts import LEVELS, Forecast, State
 from models.dependence import Dependence, estimate, scores
+from models.forecasters.markov_chances import SHRINKAGE, carried, chances, normal
 from models.forecasters.markov_states import (
     BINS,
     POINTS,
     SPANS,
     Binned,
+    States,
     binned,
     pair_counts,
     phase_counts,
     span_of,
     standing,
+    unusual,
 )
 from models.onset import Wakings, count_wakings, with_onset
 from models.panel import Panel
@@ -33,16 +36,8 @@ from models.paths import sample_paths
 from models.quantiles import empirical, point_quantiles, tidy
 from models.regimes import with_regime
 
-try:
-    from models import _kernels
-except ImportError:
-    _kernels = None  # type: ignore[assignment]
-
 Array = NDArray[np.float64]
 PATHS = 200
-SHRINKAGE = 10.0
-"""The pooled counts weigh as much as so many windows of the series itself."""
-
 _COUNTS = ("last", "seasonal", "weights", "staying")
 ORIGINS = 4
 """Past origins at which the dependence of errors is measured."""
@@ -92,18 +87,18 @@ class Markov:
 
     def standing_still(self, panel: Panel, horizon: int) -> tuple[Array, Array]:
         """Chance that each series still stands at every step (series, horizon), and the value it stands at (series)."""
-        return _still(panel.values, self._pooled if self._pooled is not None else _pool(panel), horizon)
+        return _still(panel.values, panel.season, self._pooled if self._pooled is not None else _pool(panel), horizon)
 
     def with_regimes(self, panel: Panel, steps: Array) -> Array:
         """Any model's quantiles (series, horizon, levels) with standing still and waking up laid over them."""
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        held = with_regime(steps, *_still(panel.values, pooled, steps.shape[1]))
+        held = with_regime(steps, *_still(panel.values, panel.season, pooled, steps.shape[1]))
         return with_onset(held, panel.values, panel.season, pooled.wakings)
 
     def paths(self, panel: Panel, horizon: int, count: int, seed: int) -> Array:
         """Sample futures of shape (count, series, horizon): a series stands still until it moves again, if it does."""
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        chance, value = _still(panel.values, pooled, horizon)
+        chance, value = _still(panel.values, panel.season, pooled, horizon)
         paths = sample_paths(_awake(panel, pooled, horizon), self._dependence, panel.tenants, count, seed)
         rows = np.nonzero(chance.max(axis=1, initial=0.0) > 0)[0]
         if len(rows):
@@ -142,7 +137,7 @@ class Markov:
 
     def _steps(self, panel: Panel, horizon: int) -> Array:
         pooled = self._pooled if self._pooled is not None else _pool(panel)
-        still, value = _still(panel.values, pooled, horizon)
+        still, value = _still(panel.values, panel.season, pooled, horizon)
         return _quantiles(panel, pooled, still, value)
 
 
@@ -168,19 +163,21 @@ def _phases(panel: Panel, first: int, count: int) -> NDArray[np.int64]:
 def _pool(panel: Panel) -> Pooled:
     states = binned(panel.values).states
     season = min(panel.season, max(1, states.shape[1] - 1))
-    last = _normal(pair_counts(states[:, :-1], states[:, 1:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
-    seasonal = _normal(pair_counts(states[:, :-season], states[:, season:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
+    last = normal(pair_counts(states[:, :-1], states[:, 1:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
+    seasonal = normal(pair_counts(states[:, :-season], states[:, season:], BINS).sum(axis=0) + 0.1 + np.eye(BINS))
     weights = _weights(states, panel, last, seasonal, season)
-    return Pooled(last, seasonal, weights, _staying(panel.values), count_wakings(panel.values, panel.season))
+    return Pooled(
+        last, seasonal, weights, _staying(panel.values, panel.season), count_wakings(panel.values, panel.season)
+    )
 
 
-def _weights(states: NDArray[np.int64], panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
+def _weights(states: States, panel: Panel, last: Array, seasonal: Array, season: int) -> Array:
     """Weights of the three experts by expectation-maximisation on one-step probabilities of all series."""
     if states.shape[1] <= season + 1:
         return np.array([0.7, 0.1, 0.2])
     now, before, earlier = states[:, season:], states[:, season - 1 : -1], states[:, :-season]
     phases = phase_counts(states, _phases(panel, 0, states.shape[1]), panel.season)
-    base = _normal(phases.sum(axis=1) + 1e-3)
+    base = normal(phases.sum(axis=1) + 1e-3)
     row = np.arange(len(states))[:, None]
     at = _phases(panel, season, now.shape[1])[None, :]
     # Without the window itself, or the phase would be praised for remembering what it is asked.
@@ -195,11 +192,10 @@ def _weights(states: NDArray[np.int64], panel: Panel, last: Array, seasonal: Arr
     return weights
 
 
-def _staying(values: Array) -> Array:
-    """Chance that a spell of standing still goes on one more window, by its length so far, over all series."""
-    still = standing(values)
-    span = span_of(still[:, :-1])
-    goes_on = still[:, 1:] > 0
+def _staying(values: Array, season: int) -> Array:
+    """Chance that an unusual spell of standing still goes on one more window, by its length, over all series."""
+    span = span_of(unusual(values, season)[:, :-1])
+    goes_on = values[:, 1:] == values[:, :-1]
     known = np.isfinite(values[:, 1:]) & np.isfinite(values[:, :-1])
     total = np.bincount(span[known], minlength=len(SPANS) + 1)
     ended = np.bincount(span[known & ~goes_on], minlength=len(SPANS) + 1)
@@ -218,50 +214,24 @@ def _moving(panel: Panel, bins: Binned, pooled: Pooled, horizon: int) -> Array:
     season, still = panel.season, standing(panel.values)
     ages = np.arange(still.shape[1], 0, -1) - 1
     spell = still[:, -1:]
-    states = np.where((spell >= season) & (ages <= spell), -1, bins.states)
+    stopped = np.flatnonzero(spell >= season)
+    states = bins.states
+    states[stopped] = np.where(ages <= spell[stopped], -1, states[stopped])
     width = states.shape[1]
-    last = _shrunk(pair_counts(states[:, :-1], states[:, 1:], BINS), pooled.last)
     lag = min(season, max(1, width - 1))
-    seasonal = _shrunk(pair_counts(states[:, :-lag], states[:, lag:], BINS), pooled.seasonal)
-    base = np.stack([(states == state).mean(axis=1) for state in range(BINS)], axis=1) + 1e-6
-    phases = phase_counts(states, _phases(panel, 0, width), season)
-    phase = _normal(phases + SHRINKAGE / 2 * _normal(base)[:, None, :])
-    at = _phases(panel, width, horizon)
-    known = np.stack([_one_hot(states[:, width - lag + step]) for step in range(lag)], axis=1)
-    return _carried(last, seasonal, phase, at, pooled.weights, _one_hot(_last_known(states)), known)
+    counted = chances(states, _phases(panel, 0, width), (pooled.last, pooled.seasonal), season, lag)
+    return carried(counted, _phases(panel, width, horizon), pooled.weights)
 
 
-def _carried(
-    last: Array, seasonal: Array, phase: Array, at: NDArray[np.int64], weights: Array, belief: Array, known: Array
-) -> Array:
-    """Probabilities (series, horizon, BINS) from a belief (series, BINS) on, at phases ``at`` (horizon).
-
-    ``known`` (series, lag, BINS) are the states of the windows a season before; later ones are what was found.
-    """
-    series, horizon, lag = len(belief), len(at), known.shape[1]
-    out = np.empty((series, horizon, BINS))
-    if _kernels is not None:
-        sizes = (series, BINS, phase.shape[1], horizon, lag)
-        _kernels.chains(last, seasonal, phase, at, weights, belief, known, out, *sizes)
-        return out
-    for step in range(horizon):
-        before = known[:, step] if step < lag else out[:, step - lag]
-        experts = (
-            np.einsum("sa,sab->sb", belief, last),
-            np.einsum("sa,sab->sb", before, seasonal),
-            phase[:, at[step]],
-        )
-        found = sum(weight * expert for weight, expert in zip(weights, experts, strict=True))
-        belief = out[:, step] = found / found.sum(axis=1, keepdims=True)
-    return out
-
-
-def _still(values: Array, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
+def _still(values: Array, season: int, pooled: Pooled, horizon: int) -> tuple[Array, Array]:
     """Chance of still standing at every step (series, horizon), and the value stood at (series)."""
     filled = np.nan_to_num(values[:, -1])
     spell = standing(values)[:, -1]
-    ages = spell[:, None] + np.arange(horizon)[None, :]
-    chance = np.where(spell[:, None] > 0, np.cumprod(pooled.staying[span_of(ages)], axis=1), 0.0)
+    rows = np.flatnonzero(spell)
+    spell[rows] = unusual(values[rows], season)[:, -1]
+    chance, rows = np.zeros((len(values), horizon)), np.flatnonzero(spell)
+    ages = spell[rows, None] + np.arange(horizon)[None, :]
+    chance[rows] = np.cumprod(pooled.staying[span_of(ages)], axis=1)
     return chance, filled
 
 
@@ -269,24 +239,5 @@ def _mixed(points: Array, moving: Array, still: Array, value: Array) -> Array:
     """Quantiles of: with chance ``still`` the same value, else a point of a state drawn by ``moving``."""
     values = np.concatenate([points.reshape(len(points), -1), value[:, None]], axis=1)
     order = np.argsort(values, axis=1, kind="stable")
-    mass = np.concatenate([moving / POINTS * (1 - still)[:, :, None], still[:, :, None]], axis=2)
-    return point_quantiles(np.take_along_axis(values, order, axis=1), (order // POINTS).astype(np.uint8), mass)
-
-
-def _last_known(states: NDArray[np.int64]) -> NDArray[np.int64]:
-    index = np.where(states >= 0, np.arange(states.shape[1]), -1).max(axis=1)
-    return np.where(index >= 0, states[np.arange(len(states)), index], 0)
-
-
-def _one_hot(states: NDArray[np.int64]) -> Array:
-    """Certainty of a state; an even belief where it is missing."""
-    hot = np.eye(BINS)[np.maximum(states, 0)]
-    return np.where((states >= 0)[:, None], hot, 1.0 / BINS)
-
-
-def _shrunk(counts: Array, pooled: Array) -> Array:
-    return _normal(counts + SHRINKAGE * pooled[None])
-
-
-def _normal(counts: Array) -> Array:
-    return np.asarray(counts / counts.sum(axis=-1, keepdims=True), dtype=np.float64)
+    kinds = (order // POINTS).astype(np.uint8)
+    return point_quantiles(np.take_along_axis(values, order, axis=1), kinds, moving, still, 1 / POINTS)

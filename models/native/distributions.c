@@ -1,107 +1,8 @@
-/* Distributions: mixed, read off points with masses, put in order, and compared with what came.
+/* Distributions: read off points with masses, put in order, and compared with what came.
  *
  * See models/mixing.py and models/quantiles.py.
  */
 #include "kernels.h"
-
-/* Values in rising order, each with its mass; one more behind the last that no value exceeds. */
-typedef struct {
-    double value[MOST_MEMBERS * MOST_LEVELS + 1], mass[MOST_MEMBERS * MOST_LEVELS + 1];
-    int count;
-} Ranked;
-
-static void take(Ranked *ranked, const double *list, double share, Py_ssize_t size) {
-    memcpy(ranked->value, list, sizeof(double) * (size_t)size);
-    for (Py_ssize_t at = 0; at < size; at++) ranked->mass[at] = share;
-    ranked->value[size] = INFINITY;
-    ranked->count = (int)size;
-}
-
-/* Without a branch on the values, which would be guessed wrong every second time. */
-static void merge(const Ranked *one, const Ranked *two, Ranked *out) {
-    int i = 0, j = 0;
-    out->count = one->count + two->count;
-    for (int at = 0; at < out->count; at++) {
-        const int second = two->value[j] < one->value[i];
-        out->value[at] = second ? two->value[j] : one->value[i];
-        out->mass[at] = second ? two->mass[j] : one->mass[i];
-        j += second;
-        i += !second;
-    }
-    out->value[out->count] = INFINITY;
-}
-
-/* The quantiles of what ``ranked`` says, between the middles of its masses, at (k + 1/2) / size. */
-static void read_ranked(const Ranked *ranked, Py_ssize_t size, double *out) {
-    double reached = 0, before = 0;
-    Py_ssize_t wanted = 0;
-    double level = 0.5 / (double)size;
-    for (int at = 0; at < ranked->count && wanted < size; at++) {
-        const double middle = reached + ranked->mass[at] / 2, value = ranked->value[at];
-        reached += ranked->mass[at];
-        while (wanted < size && level <= middle) {
-            const double gap = middle - before, part = (level - before) / (gap > 1e-12 ? gap : 1e-12);
-            const double below = at ? ranked->value[at - 1] : value;
-            out[wanted++] = below + (part < 0 ? 0 : part > 1 ? 1 : part) * (value - below);
-            level = ((double)wanted + 0.5) / (double)size;
-        }
-        before = middle;
-    }
-    for (; wanted < size; wanted++) out[wanted] = ranked->value[ranked->count - 1];
-}
-
-/* Quantiles of a mixture for one window: ``lists`` rising lists of ``size`` values, each value with its list's share. */
-static void mix(const double *const *list, const double *share, int lists, Py_ssize_t size, double *out) {
-    Ranked single, ranked[2];
-    int now = 0;
-    take(&ranked[0], list[0], share[0], size);
-    for (int one = 1; one < lists; one++, now = !now) {
-        take(&single, list[one], share[one], size);
-        merge(&ranked[now], &single, &ranked[!now]);
-    }
-    read_ranked(&ranked[now], size, out);
-}
-
-static void mix_all(const double *points, const double *weight, double *out, const Py_ssize_t *sizes) {
-    const Py_ssize_t series = sizes[0], members = sizes[1], horizon = sizes[2], size = sizes[3];
-    for (Py_ssize_t row = 0; row < series; row++) {
-        double share[MOST_MEMBERS];
-        Py_ssize_t place[MOST_MEMBERS];
-        int lists = 0;
-        for (Py_ssize_t one = 0; one < members; one++)
-            if (weight[row * members + one] > 0) {
-                share[lists] = weight[row * members + one] / (double)size;
-                place[lists++] = one;
-            }
-        for (Py_ssize_t step = 0; step < horizon; step++) {
-            const double *list[MOST_MEMBERS];
-            for (int one = 0; one < lists; one++)
-                list[one] = points + ((row * members + place[one]) * horizon + step) * size;
-            double *to = out + (row * horizon + step) * size;
-            if (lists == 1) memcpy(to, list[0], sizeof(double) * (size_t)size);
-            else mix(list, share, lists, size, to);
-        }
-    }
-}
-
-PyObject *mixture(PyObject *self, PyObject *args) {
-    PyObject *from[3];
-    Py_buffer views[3];
-    Py_ssize_t n[4];
-    (void)self;
-    if (!PyArg_ParseTuple(args, "OOOnnnn", &from[0], &from[1], &from[2], &n[0], &n[1], &n[2], &n[3])) return NULL;
-    if (n[1] < 1 || n[1] > MOST_MEMBERS || n[0] < 0 || n[2] < 0 || n[3] < 1 || n[3] > MOST_LEVELS)
-        return PyErr_Format(PyExc_ValueError, "%zd members; between 1 and %d are allowed", n[1], MOST_MEMBERS);
-    const Wanted wanted[3] = {{8, n[0] * n[1] * n[2] * n[3], 0, "forecasts"},
-                              {8, n[0] * n[1], 0, "weights"},
-                              {8, n[0] * n[2] * n[3], 1, "out"}};
-    if (!hold(from, views, wanted, 3)) return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    mix_all(views[0].buf, views[1].buf, views[2].buf, n);
-    Py_END_ALLOW_THREADS
-    let_go(views, 3);
-    Py_RETURN_NONE;
-}
 
 /* The mean pinball loss of each window that is known, added to the sum of its series one by one. */
 PyObject *pinball_sums(PyObject *self, PyObject *args) {
@@ -138,49 +39,76 @@ PyObject *pinball_sums(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* The smallest points up to which there is as much mass as each level asks for. */
-static void read_points(const double *values, const uint8_t *kinds, Py_ssize_t points, const double *mass,
-                        const double *levels, Py_ssize_t size, double *out) {
-    double reached = 0;
-    Py_ssize_t wanted = 0;
-    for (Py_ssize_t point = 0; point < points && wanted < size; point++) {
-        reached += mass[kinds[point]];
-        while (wanted < size && reached >= levels[wanted] - 1e-9) out[wanted++] = values[point];
+#define LANES 8 /* steps at a time */
+#define MOST_POINTS 256
+#define MOST_STATES 32
+
+typedef struct {
+    const double *values;         /* (series, points), rising */
+    const uint8_t *kinds;         /* (series, points), `states` for the value that is stood at */
+    const double *moving, *still; /* (series, horizon, states), (series, horizon) */
+    const double *levels;
+    double *out; /* (series, horizon, size) */
+    Py_ssize_t series, points, horizon, states, size;
+    double share; /* of a state's chance that each of its points has */
+} Points;
+
+/* The smallest points up to which there is as much mass as each level asks for, of LANES steps from ``first`` on. */
+WIDE static void read_points(const Points *p, Py_ssize_t row, Py_ssize_t first) {
+    double mass[MOST_STATES + 1][LANES], reached[MOST_POINTS][LANES], sum[LANES] = {0};
+    const double *values = p->values + row * p->points;
+    const Py_ssize_t here = p->horizon - first < LANES ? p->horizon - first : LANES;
+    for (Py_ssize_t lane = 0; lane < LANES; lane++) {
+        const Py_ssize_t at = row * p->horizon + first + (lane < here ? lane : 0);
+        const double free = p->share * (1 - p->still[at]);
+        for (Py_ssize_t state = 0; state < p->states; state++) mass[state][lane] = free * p->moving[at * p->states + state];
+        mass[p->states][lane] = p->still[at];
     }
-    for (; wanted < size; wanted++) out[wanted] = values[points - 1];
+    for (Py_ssize_t point = 0; point < p->points; point++) {
+        const double *more = mass[p->kinds[row * p->points + point]];
+        for (int lane = 0; lane < LANES; lane++) sum[lane] += more[lane];
+        memcpy(reached[point], sum, sizeof sum);
+    }
+    for (Py_ssize_t place = 0; place < p->size; place++) {
+        const double wanted = p->levels[place] - 1e-9;
+        int64_t below[LANES] = {0};
+        for (Py_ssize_t point = 0; point < p->points - 1; point++)
+            for (int lane = 0; lane < LANES; lane++) below[lane] += reached[point][lane] < wanted;
+        for (Py_ssize_t lane = 0; lane < here; lane++)
+            p->out[(row * p->horizon + first + lane) * p->size + place] = values[below[lane]];
+    }
 }
 
 PyObject *point_quantiles(PyObject *self, PyObject *args) {
-    PyObject *from[5];
-    Py_buffer views[5];
-    Py_ssize_t series, points, horizon, kinds, size;
+    PyObject *from[6];
+    Py_buffer views[6];
+    Points p;
     (void)self;
-    if (!PyArg_ParseTuple(args, "OOOOOnnnn", &from[0], &from[1], &from[2], &from[3], &from[4], &series, &points, &horizon,
-                          &kinds))
+    if (!PyArg_ParseTuple(args, "OOOOOOnnnnd", &from[0], &from[1], &from[2], &from[3], &from[4], &from[5], &p.series,
+                          &p.points, &p.horizon, &p.states, &p.share))
         return NULL;
-    size = PyObject_Length(from[3]);
-    if (series < 0 || points < 1 || horizon < 0 || kinds < 1 || size < 1)
-        return PyErr_Format(PyExc_ValueError, "%zd points of %zd kinds", points, kinds);
-    const Wanted wanted[5] = {{8, series * points, 0, "values"},
-                              {1, series * points, 0, "kinds"},
-                              {8, series * horizon * kinds, 0, "mass"},
-                              {8, size, 0, "levels"},
-                              {8, series * horizon * size, 1, "out"}};
-    if (!hold(from, views, wanted, 5)) return NULL;
-    const double *values = views[0].buf, *mass = views[2].buf, *levels = views[3].buf;
-    const uint8_t *kind = views[1].buf;
-    double *out = views[4].buf;
+    p.size = PyObject_Length(from[4]);
+    if (p.series < 0 || p.points < 1 || p.points > MOST_POINTS || p.horizon < 0 || p.states < 1 ||
+        p.states > MOST_STATES || p.size < 1)
+        return PyErr_Format(PyExc_ValueError, "%zd points of %zd states", p.points, p.states);
+    const Wanted wanted[6] = {{8, p.series * p.points, 0, "values"},
+                              {1, p.series * p.points, 0, "kinds"},
+                              {8, p.series * p.horizon * p.states, 0, "moving"},
+                              {8, p.series * p.horizon, 0, "still"},
+                              {8, p.size, 0, "levels"},
+                              {8, p.series * p.horizon * p.size, 1, "out"}};
+    if (!hold(from, views, wanted, 6)) return NULL;
+    p.values = views[0].buf, p.kinds = views[1].buf, p.moving = views[2].buf, p.still = views[3].buf;
+    p.levels = views[4].buf, p.out = views[5].buf;
     int fits = 1;
-    for (Py_ssize_t at = 0; at < series * points && fits; at++) fits = kind[at] < kinds;
+    for (Py_ssize_t at = 0; at < p.series * p.points && fits; at++) fits = p.kinds[at] <= p.states;
     if (fits) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t row = 0; row < series; row++)
-            for (Py_ssize_t at = row * horizon; at < (row + 1) * horizon; at++)
-                read_points(values + row * points, kind + row * points, points, mass + at * kinds, levels, size,
-                            out + at * size);
+        for (Py_ssize_t row = 0; row < p.series; row++)
+            for (Py_ssize_t first = 0; first < p.horizon; first += LANES) read_points(&p, row, first);
         Py_END_ALLOW_THREADS
-    } else PyErr_Format(PyExc_ValueError, "a kind that is not below %zd", kinds);
-    let_go(views, 5);
+    } else PyErr_Format(PyExc_ValueError, "a kind that is above %zd", p.states);
+    let_go(views, 6);
     return fits ? Py_NewRef(Py_None) : NULL;
 }
 

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
+/* A function is compiled twice, for any processor and for those with vectors of 256 bits that multiply and add at once. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__linux__)
+#define WIDE __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define WIDE
 #endif
@@ -35,6 +36,7 @@ void let_go(Py_buffer *views, int count);
 void tidy_rows(double *rows, Py_ssize_t count, Py_ssize_t size);
 
 PyObject *weighted_quantiles(PyObject *self, PyObject *args);
+PyObject *binned(PyObject *self, PyObject *args);
 PyObject *mixture(PyObject *self, PyObject *args);
 PyObject *point_quantiles(PyObject *self, PyObject *args);
 PyObject *tidy(PyObject *self, PyObject *args);
@@ -42,6 +44,18 @@ PyObject *pinball_sums(PyObject *self, PyObject *args);
 PyObject *path_values(PyObject *self, PyObject *args);
 PyObject *chains(PyObject *self, PyObject *args);
 PyObject *area_of(PyObject *self, PyObject *args);
+PyObject *normalised(PyObject *self, PyObject *args);
+PyObject *guesses(PyObject *self, PyObject *args);
+PyObject *on_scale(PyObject *self, PyObject *args);
+PyObject *add_normal(PyObject *self, PyObject *args);
+PyObject *standing(PyObject *self, PyObject *args);
+PyObject *unusual(PyObject *self, PyObject *args);
+PyObject *states_of(PyObject *self, PyObject *args);
+PyObject *state_chances(PyObject *self, PyObject *args);
+PyObject *with_regime(PyObject *self, PyObject *args);
+PyObject *total_quantiles(PyObject *self, PyObject *args);
+PyObject *level_opinions(PyObject *self, PyObject *args);
+PyObject *missed_sums(PyObject *self, PyObject *args);
 PyObject *unscaled(PyObject *self, PyObject *args);
 PyObject *gelu_of(PyObject *self, PyObject *args);
 PyObject *lstm_cell(PyObject *self, PyObject *args);

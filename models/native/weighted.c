@@ -13,15 +13,27 @@ typedef struct {
     Py_ssize_t series, width, kinds, count, level_count;
 } Weighted;
 
+/* Adds LANES numbers to others. */
+static inline void add(float *to, const float *from) {
+#ifdef __GNUC__ /* which would add them one by one, as both might be the same */
+    typedef float Eight __attribute__((vector_size(32)));
+    for (int lane = 0; lane < LANES; lane += 8) {
+        Eight sum, more;
+        memcpy(&sum, to + lane, sizeof sum);
+        memcpy(&more, from + lane, sizeof more);
+        sum += more;
+        memcpy(to + lane, &sum, sizeof sum);
+    }
+#else
+    for (int lane = 0; lane < LANES; lane++) to[lane] += from[lane];
+#endif
+}
+
 /* Masses of the bins under LANES kinds of weights, then the shares at the middle of each bin; both (bins, LANES). */
 WIDE static void shares(const uint8_t *bins, const float *weights, Py_ssize_t width, Py_ssize_t count,
                         float *restrict mass, float *restrict middle) {
     memset(mass, 0, sizeof(float) * (size_t)((count + 1) * LANES));
-    for (Py_ssize_t at = 0; at < width; at++) {
-        float *restrict bin = mass + bins[at] * LANES;
-        const float *restrict weight = weights + at * LANES;
-        for (int lane = 0; lane < LANES; lane++) bin[lane] += weight[lane];
-    }
+    for (Py_ssize_t at = 0; at < width; at++) add(mass + bins[at] * LANES, weights + at * LANES);
     float total[LANES] = {0};
     for (Py_ssize_t bin = 0; bin < count; bin++)
         for (int lane = 0; lane < LANES; lane++) {
@@ -114,4 +126,67 @@ PyObject *weighted_quantiles(PyObject *self, PyObject *args) {
     }
     let_go(views, 5);
     return answer;
+}
+
+#define BINS 64 /* a power of 2, as edges are searched for by halving */
+
+/* Bins of about equal count of one series: where each begins, its number, and means of all of them. */
+static void fill_bins(const double *ranked, Py_ssize_t width, double *edge, uint8_t *number, double *points) {
+    Py_ssize_t known = 0, used = 0;
+    for (Py_ssize_t at = 0; at < width; at++) known += isfinite(ranked[at]) != 0;
+    for (Py_ssize_t at = 0; at < BINS; at++) edge[at] = INFINITY, number[at] = 0;
+    for (Py_ssize_t at = 0, first = 0; at < known; used++) {
+        const Py_ssize_t bin = first * BINS / known, begin = at;
+        double sum = 0;
+        for (; at < known; at++) {
+            if (at > begin && ranked[at] != ranked[at - 1]) first = at;
+            if (at > begin && first * BINS / known != bin) break;
+            sum += ranked[at];
+        }
+        edge[used] = ranked[begin], number[used] = (uint8_t)bin, points[used] = sum / (double)(at - begin);
+    }
+    /* A bin without values has the mean of the one before, the first ones that of the first that has some. */
+    for (Py_ssize_t bin = BINS, place = used; bin-- > 0;) {
+        while (place > 0 && (place == used || number[place] > bin)) place--;
+        points[bin] = used ? points[place] : 0;
+    }
+}
+
+/* The bin of every value, `BINS` where it is missing. */
+static void find_bins(const double *past, Py_ssize_t width, const double *edge, const uint8_t *number, uint8_t *bins) {
+    for (Py_ssize_t first = 0; first < width; first += LANES) {
+        const int here = width - first < LANES ? (int)(width - first) : LANES;
+        int place[LANES] = {0};
+        for (int step = BINS / 2; step > 0; step /= 2)
+            for (int lane = 0; lane < here; lane++)
+                place[lane] += edge[place[lane] + step] <= past[first + lane] ? step : 0;
+        for (int lane = 0; lane < here; lane++)
+            bins[first + lane] = isfinite(past[first + lane]) ? number[place[lane]] : BINS;
+    }
+}
+
+PyObject *binned(PyObject *self, PyObject *args) {
+    PyObject *from[4];
+    Py_buffer views[4];
+    Py_ssize_t series, width, count;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OOOOnnn", &from[0], &from[1], &from[2], &from[3], &series, &width, &count)) return NULL;
+    if (series < 0 || width < 0 || count != BINS)
+        return PyErr_Format(PyExc_ValueError, "%zd bins; only %d are allowed", count, BINS);
+    const Wanted wanted[4] = {{8, series * width, 0, "past"},
+                              {8, series * width, 0, "ranked"},
+                              {1, series * width, 1, "bins"},
+                              {8, series * BINS, 1, "points"}};
+    if (!hold(from, views, wanted, 4)) return NULL;
+    const double *past = views[0].buf, *ranked = views[1].buf;
+    uint8_t *bins = views[2].buf, number[BINS];
+    double *points = views[3].buf, edge[BINS];
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = 0; row < series; row++) {
+        fill_bins(ranked + row * width, width, edge, number, points + row * BINS);
+        find_bins(past + row * width, width, edge, number, bins + row * width);
+    }
+    Py_END_ALLOW_THREADS
+    let_go(views, 4);
+    Py_RETURN_NONE;
 }

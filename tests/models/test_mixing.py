@@ -21,6 +21,12 @@ def losses(forecasts: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return np.stack([*(with_losses(none, one, actual) for one in forecasts), np.isfinite(actual).sum(axis=1)], axis=1)
 
 
+def mixed_of(forecasts: list[np.ndarray], weights: list[float]) -> np.ndarray:
+    """The mixture of what members say of one series (1, horizon, levels)."""
+    places = np.stack([np.arange(len(forecasts)), np.zeros(len(forecasts), dtype=np.int64)], axis=1)[None]
+    return mixture(forecasts, places, np.array([weights]), forecasts[0].shape[1])
+
+
 def test_the_better_member_gets_the_weight() -> None:
     """A member that was right is trusted, one that was far off is not."""
     forecasts = np.stack([flat(10.0), flat(100.0)])
@@ -38,7 +44,7 @@ def test_missing_windows_count_nowhere() -> None:
 
 def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
     """Between a member that says off and one that says on, no quantile lies in the middle of both."""
-    mixed = mixture(np.stack([flat(0.0), flat(100.0)], axis=1), np.array([[0.6, 0.4]]))[0, 0]
+    mixed = mixed_of([flat(0.0), flat(100.0)], [0.6, 0.4])[0, 0]
     assert (mixed[:5] == 0).all()
     assert (mixed[6:] == 100).all()
 
@@ -46,11 +52,11 @@ def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
 def test_a_mixture_of_equals_is_each_of_them() -> None:
     """Members that agree are not made wider or narrower by more than a step between quantiles."""
     one = np.broadcast_to(np.arange(COUNT, dtype=float), (1, 2, COUNT))
-    mixed = mixture(np.stack([one, one, one], axis=1), np.full((1, 3), 1 / 3))
+    mixed = mixed_of([one, one, one], [1 / 3, 1 / 3, 1 / 3])
     np.testing.assert_allclose(mixed, one, atol=0.51)
 
 
 def test_a_member_without_weight_says_nothing() -> None:
     """What one member alone forecasts is passed on bit for bit."""
-    mixed = mixture(np.stack([flat(3.0), flat(100.0)], axis=1), np.array([[1.0, 0.0]]))
+    mixed = mixed_of([flat(3.0), flat(100.0)], [1.0, 0.0])
     np.testing.assert_array_equal(mixed, flat(3.0))

@@ -31,7 +31,7 @@ def panel(*events: Event) -> Panel:
 def told(seen: Panel, cut: int = CUT) -> np.ndarray:
     """What the network is told of each window to come (series, horizon), from a cut."""
     shape = shape_for(panel(event("*", "*", 0, 1, 0)), 6, LstmConfig(hidden=8, context_seasons=2))
-    return examples(seen, np.arange(3), np.full(3, cut), shape).steps[..., -1].numpy()
+    return examples(seen, np.arange(3), np.full(3, cut), shape).seen.steps[..., -1].numpy()
 
 
 def test_an_event_is_known_ahead_to_the_series_it_concerns() -> None:

@@ -87,7 +87,7 @@ def _data(args: argparse.Namespace, configuration: TuneConfiguration) -> tuple[P
     if args.task is None:
         return panel_of(args.data, configuration.data, args.database_url), configuration.data.horizon
     task = load_task(args.task)
-    return task.panel.until(task.cuts[0]), task.horizon
+    return task.panel.until(min(task.cuts)), task.horizon
 
 
 def _train_configuration(configuration: TuneConfiguration, found: Search) -> str:

@@ -31,9 +31,8 @@ def test_guesses_follow_their_own_past_alone() -> None:
     past = random.standard_normal((3, 24 * 28))
     past[1, ::3] = np.nan
     past[2] = np.nan
-    guesses, spread = candidates(past, 24 * 7, 24, 30)
-    assert guesses.shape == (3, 30, CANDIDATES)
+    guesses = candidates(past, 24 * 7, 24, 30)
+    assert guesses.shape == (3, 30, CANDIDATES + 1)
     assert np.isfinite(guesses).all()
-    assert np.isfinite(spread).all()
-    doubled, _ = candidates(2 * past[:1], 24 * 7, 24, 30)
+    doubled = candidates(2 * past[:1], 24 * 7, 24, 30)
     np.testing.assert_allclose(doubled, 2 * guesses[:1], atol=1e-4)
