@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,10 +18,6 @@ except ImportError:
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-RATE = 8.0
-OWN_SHARE = 0.85
-"""How much of the loss that decides a weight is the series' own; the rest is that of all series."""
-
 WORST = 5.0
 """A member's relative loss counts no higher, or one wild series would decide for all."""
 
@@ -29,6 +26,26 @@ LEAST = 0.03
 
 MOST = 4
 """So many members at most, the heaviest, are mixed for a series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How members are judged for one kind of series.
+
+    ``rate`` is how fast a weight falls with the relative loss, ``own_share`` how much of that loss is the series' own
+    (the rest is that of all series of the kind), ``priors`` are members' weights before any loss, 1 where not given.
+    """
+
+    rate: float
+    own_share: float
+    priors: Mapping[str, float]
+
+
+STEADY = Judging(8.0, 0.85, {"lstm": 3.0})
+"""For all series that do not switch between two levels."""
+
+SWITCHING = Judging(16.0, 0.5, {"lstm": 3.0, "markov": 3.0})
+"""For those that do (`models.switching`): they are alike, so less is each series' own and losses count for more."""
 
 
 def with_losses(sums: Array, quantiles: Array, actual: Array) -> Array:
@@ -49,21 +66,31 @@ def with_losses(sums: Array, quantiles: Array, actual: Array) -> Array:
     return out
 
 
-def hedge(found: Array, priors: Array) -> Array:
+def hedge(found: Array, names: Sequence[str], judging: Judging) -> Array:
     """Weights (series, members) from summed losses and, last, how many windows they are of (series, members + 1).
 
     The exponentially weighted average forecaster (Freund & Schapire, 1997): a member's prior times
     exp(-rate x loss), the loss relative to that of all members, of the series itself shrunk to that of all.
     """
+    priors = np.array([judging.priors.get(name, 1.0) for name in names])
     own = found[:, :-1] / np.maximum(found[:, -1:], 1)
     scale = (own * priors).sum(axis=1, keepdims=True) / priors.sum()
     relative = np.divide(own, scale, out=np.ones_like(own), where=scale > 0)
     relative = np.minimum(relative, WORST)
-    shrunk = OWN_SHARE * relative + (1 - OWN_SHARE) * relative.mean(axis=0, keepdims=True)
-    weights = priors * np.exp(-RATE * (shrunk - shrunk.min(axis=1, keepdims=True)))
+    shrunk = judging.own_share * relative + (1 - judging.own_share) * relative.mean(axis=0, keepdims=True)
+    weights = priors * np.exp(-judging.rate * (shrunk - shrunk.min(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)
     weights[weights < LEAST] = 0.0
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def weights_by_kind(found: Array, names: Sequence[str], switches: NDArray[np.bool_]) -> Array:
+    """Weights as `hedge` gives them, of series that switch between two levels (series,) and of all others."""
+    out = np.empty((len(found), len(names)))
+    for mine, judging in ((switches, SWITCHING), (~switches, STEADY)):
+        if mine.any():
+            out[mine] = hedge(found[mine], names, judging)
+    return out
 
 
 def heaviest(weights: Array) -> tuple[Index, Array]:

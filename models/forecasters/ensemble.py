@@ -24,12 +24,13 @@ from models.forecasters.lstm import Lstm, LstmConfig, Trainer
 from models.forecasters.markov import Markov
 from models.forecasters.npts import Npts, NptsConfig
 from models.forecasters.seasonal_naive import SeasonalNaive
-from models.mixing import heaviest, hedge, mixture
+from models.mixing import heaviest, mixture, weights_by_kind
 from models.online_weights import OnlineWeights
 from models.panel import Panel
 from models.past_sums import PastSums, past_sums
 from models.paths import sample_paths
 from models.quantiles import tidy
+from models.switching import switching
 from models.totals import agreed, level_opinions, opinion_weights, stretches, with_totals
 from models.weighted import Binned
 
@@ -40,9 +41,6 @@ WHOLE = 5
 
 MEASURED = 600
 """They are measured on so many series at most, drawn at random."""
-
-LSTM_PRIOR = 3.0
-"""The LSTM's prior weight; every other member has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +178,7 @@ class Ensemble:
     def _weights(self, panel: Panel, horizon: int, online: OnlineWeights) -> Array:
         """Weights of the members by what they lost lately (series, members)."""
         found = online.learn_many(panel, horizon, self._asking)
-        return hedge(found, np.array([LSTM_PRIOR if name == "lstm" else 1.0 for name in online.names]))
+        return weights_by_kind(found, online.names, switching(panel.values))
 
     def _measure(self, panel: Panel, cuts: list[int], horizon: int) -> None:
         """Widths of steps and the dependence of errors at past origins, and how far off sums usually lie."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.contracts import LEVELS
-from models.mixing import hedge, mixture, with_losses
+from models.mixing import Judging, hedge, mixture, weights_by_kind, with_losses
 
 COUNT = len(LEVELS)
 
@@ -30,7 +30,7 @@ def mixed_of(forecasts: list[np.ndarray], weights: list[float]) -> np.ndarray:
 def test_the_better_member_gets_the_weight() -> None:
     """A member that was right is trusted, one that was far off is not."""
     forecasts = np.stack([flat(10.0), flat(100.0)])
-    weights = hedge(losses(forecasts, np.full((1, 2), 11.0)), np.ones(2))
+    weights = hedge(losses(forecasts, np.full((1, 2), 11.0)), "ab", Judging(8.0, 1.0, {}))
     assert weights[0, 0] > 0.9
     assert weights.sum() == 1
 
@@ -38,8 +38,20 @@ def test_the_better_member_gets_the_weight() -> None:
 def test_missing_windows_count_nowhere() -> None:
     """Losses of windows that nobody saw are none, so the priors decide."""
     forecasts = np.stack([flat(10.0), flat(100.0)])
-    weights = hedge(losses(forecasts, np.full((1, 2), np.nan)), np.array([3.0, 1.0]))
+    weights = hedge(losses(forecasts, np.full((1, 2), np.nan)), "ab", Judging(8.0, 1.0, {"a": 3.0}))
     np.testing.assert_allclose(weights, [[0.75, 0.25]])
+
+
+def test_series_that_switch_learn_from_each_other_and_not_from_the_rest() -> None:
+    """A member that fails on all machines of a cluster loses its say there, also where it happened to be right."""
+    found = np.array([[1.0, 3.0, 24], [2.0, 1.8, 24], [1.0, 3.0, 24], [3.0, 1.0, 24], [1.8, 2.0, 24]])
+    cluster = np.array([True, True, True, False, False])
+    weights = weights_by_kind(found, ["level", "chain"], cluster)
+    assert weights[1, 0] > 0.6
+    assert weights[4, 1] < 0.5
+    rest = found.copy()
+    rest[~cluster, :2] = rest[~cluster, 1::-1]
+    np.testing.assert_array_equal(weights_by_kind(rest, ["level", "chain"], cluster)[:3], weights[:3])
 
 
 def test_a_mixture_of_off_and_on_is_never_half_on() -> None:
