@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contracts import Forecaster
-from models.drift import CERTAINTY, MARGIN, ROLLING, judge, live_cuts, live_losses, reach_of, reference_of
+from models.drift import CERTAINTY, MARGIN, ROLLING, Drift, judge, live_cuts, live_losses, reach_of, reference_of
 from models.forecasters.seasonal_naive import SeasonalNaive
 from models.panel import Panel
 from serving.accuracy_store import AccuracyStore, Measured
@@ -24,7 +24,9 @@ SLOWEST_S = 60.0
 SHOWN = 50
 """Series listed, those forecast worst."""
 
-RETRAIN = "metercast train configs/train/hourly.yaml --if-drifted --promote --data {data}"
+RETRAIN = "metercast train {configuration} --if-drifted --promote --data {data}"
+CONFIGURATIONS = {3600: "configs/train/hourly.yaml", 1: "configs/train/demo.yaml"}
+"""What trains on windows of a length in seconds; of others there is one of the user's own."""
 
 
 class DriftWatch(Recurring):
@@ -69,13 +71,12 @@ class DriftWatch(Recurring):
         if watched is None:
             return None
         metadata = watched[1]
-        version, window_s = str(metadata["version"]), int(metadata["window_s"])
-        origins = self._store.origins_ns(version)
-        rows = self._store.rows(version, origins[-ROLLING:][0], user) if origins else []
+        window_s = int(metadata["window_s"])
+        rows = self._rows(metadata, user)
         losses, names = _matrix(rows)
         drift = judge(losses, reference_of(metadata))
         return {
-            "version": version,
+            "version": str(metadata["version"]),
             "status": drift.status,
             "told": drift.told,
             "loss": _rounded(drift.loss),
@@ -87,11 +88,23 @@ class DriftWatch(Recurring):
             "windows_ahead": reach_of(metadata),
             "origins": _by_origin(rows),
             "series": _by_series(rows, names),
-            "suggestion": self._suggestion() if drift.status == "drifted" else None,
+            "suggestion": self._suggestion(window_s) if drift.status == "drifted" else None,
         }
 
-    def _suggestion(self) -> str:
-        return RETRAIN.format(data=self._champion.directory.parents[1])
+    def verdict(self) -> Drift | None:
+        """How the champion does over all series, without their figures; None while there is no champion."""
+        watched = self._watched()
+        return judge(_matrix(self._rows(watched[1], None))[0], reference_of(watched[1])) if watched else None
+
+    def _rows(self, metadata: dict[str, Any], user: str | None) -> list[Measured]:
+        """What was measured from the latest origins."""
+        version = str(metadata["version"])
+        origins = self._store.origins_ns(version)
+        return self._store.rows(version, origins[-ROLLING:][0], user) if origins else []
+
+    def _suggestion(self, window_s: int) -> str:
+        configuration = CONFIGURATIONS.get(window_s, "CONFIG.yaml")
+        return RETRAIN.format(configuration=configuration, data=self._champion.directory.parents[1])
 
     def _watched(self) -> tuple[Forecaster, dict[str, Any]] | None:
         """The champion, where its bundle says enough to be watched."""

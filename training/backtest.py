@@ -48,7 +48,7 @@ class Backtest:
         """Share of windows, and of totals, at or below each quantile (levels,)."""
         steps, totals = [one.steps for one in self.forecasts], [one.totals for one in self.forecasts]
         actuals = self._actuals()
-        return calibration(actuals, steps), calibration([np.nansum(one, axis=1) for one in actuals], totals)
+        return calibration(actuals, steps), calibration([one.sum(axis=1) for one in actuals], totals)
 
     @cached_property
     def by_series(self) -> pl.DataFrame:
@@ -129,9 +129,21 @@ def rolling_cuts(windows: int, horizon: int, origins: int, stride: int | None = 
     return cuts
 
 
-def backtest(fit: Callable[[Panel, int], Forecaster], panel: Panel, cuts: Sequence[int], horizon: int) -> Backtest:
-    """Fit once, before the first cut, then forecast from each; what is later is only compared with."""
+def backtest(
+    fit: Callable[[Panel, int], Forecaster],
+    panel: Panel,
+    cuts: Sequence[int],
+    horizon: int,
+    told: Callable[[int], None] = lambda _done: None,
+) -> Backtest:
+    """Fit once, before the first cut, then forecast from each; what is later is only compared with.
+
+    ``told`` is called with how many origins are done, from 0.
+    """
     model = fit(panel.until(cuts[0]), horizon)
+    forecasts: list[Forecast] = []
     with few_threads():
-        forecasts = tuple(model.forecast(panel.until(cut), horizon) for cut in cuts)
-    return Backtest(panel, tuple(cuts), forecasts)
+        for cut in cuts:
+            told(len(forecasts))
+            forecasts.append(model.forecast(panel.until(cut), horizon))
+    return Backtest(panel, tuple(cuts), tuple(forecasts))

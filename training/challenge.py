@@ -69,8 +69,9 @@ def _share(panel: Panel, cut: int, forecast: Forecast, metric: str) -> tuple[Arr
         loss = np.where(known, pinball(filled, forecast.steps).mean(axis=-1), 0.0)
         return loss.sum(axis=1), np.abs(filled).sum(axis=1)
     if metric == "bill_wape":
-        bill = filled.sum(axis=1)
-        return np.abs(bill - forecast.totals[:, middle]), bill
+        bill = np.where(known.all(axis=1), filled.sum(axis=1), 0.0)
+        error = np.abs(bill - forecast.totals[:, middle])
+        return np.where(known.all(axis=1), error, 0.0), bill
     if metric == "mase":
         scale = seasonal_scale(panel.values[:, :cut], panel.season)[:, None]
         counted = known & np.isfinite(scale)

@@ -8,7 +8,7 @@ from models.forecasters.lstm import Lstm, LstmConfig
 from models.forecasters.registry import FORECASTERS
 from models.panel import Panel
 from training.checks import Holdout
-from training.memory import TrainedNetworks
+from training.memory import TrainedNetworks, Trainer
 from training.threads import few_threads
 from training.trainer import Progress, TrainerOptions, lightning_trainer
 
@@ -31,6 +31,18 @@ def fit_forecaster(
     kind = FORECASTERS[name]
     with few_threads():
         if issubclass(kind, Lstm | Ensemble):
-            trainer = lightning_trainer(options, progress, holdout)
-            return kind(config, networks.around(trainer) if networks is not None else trainer).fit(panel, horizon)
+            return kind(config, _trainer(options, progress, holdout, networks)).fit(panel, horizon)
         return kind().fit(panel, horizon)
+
+
+def _trainer(
+    options: TrainerOptions | None,
+    progress: Progress | None,
+    holdout: Holdout | None,
+    networks: TrainedNetworks | None,
+) -> Trainer:
+    if networks is None:
+        return lightning_trainer(options, progress, holdout)
+    return networks.around(
+        lambda own, told: lightning_trainer(own, told, holdout), options or TrainerOptions(), progress
+    )

@@ -58,7 +58,7 @@ class _Piece:
     """Some series of one origin: actuals, whether they are known, and losses, each (series, horizon).
 
     ``loss`` is the mean over levels, ``error`` that of the median; both are 0 and ``inside`` is False where nothing is
-    known. ``scale`` is (series, 1), ``bill`` (series,) and ``totals`` (series, levels).
+    known. ``scale`` is (series, 1), ``totals`` (series, levels).
     """
 
     rows: slice
@@ -71,9 +71,9 @@ class _Piece:
     totals: Array
 
     @property
-    def bill(self) -> Array:
-        """What was used over the horizon, as far as known."""
-        return np.asarray(self.actual.sum(axis=1))
+    def whole(self) -> NDArray[np.bool_]:
+        """Series (series,) of which every window is known: of others nobody knows the bill."""
+        return np.asarray(self.known.all(axis=1))
 
     @property
     def scaled(self) -> NDArray[np.bool_]:
@@ -82,7 +82,10 @@ class _Piece:
 
 
 def accuracy(pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequence[Forecast], season: int) -> Accuracy:
-    """Figures over all origins: pasts and actuals of shape (series, windows) and (series, horizon)."""
+    """Figures over all origins: pasts and actuals of shape (series, windows) and (series, horizon).
+
+    Bills count where every window of the horizon is known; NaN stands for a figure that does not exist.
+    """
     sums = np.sum([_sums(piece) for piece in _pieces(pasts, actuals, forecasts, season)], axis=0)
     known, scaled, scaled_error, scaled_loss, size, loss, inside, bills, bill, bill_error, bill_loss, bill_inside = sums
     return Accuracy(
@@ -90,8 +93,8 @@ def accuracy(pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequen
         scaled_pinball=_ratio(scaled_loss, scaled),
         wql=loss / max(size, 1e-12),
         coverage=_ratio(inside, known),
-        bill_wape=bill_error / max(bill, 1e-12),
-        bill_wql=bill_loss / max(bill, 1e-12),
+        bill_wape=bill_error / max(bill, 1e-12) if bills else float("nan"),
+        bill_wql=bill_loss / max(bill, 1e-12) if bills else float("nan"),
         bill_coverage=_ratio(bill_inside, bills),
     )
 
@@ -99,7 +102,7 @@ def accuracy(pasts: Sequence[Array], actuals: Sequence[Array], forecasts: Sequen
 def _sums(piece: _Piece) -> Array:
     """Numerators and denominators, in the order in which `accuracy` takes them."""
     scale = np.where(piece.scaled, piece.scale, np.inf)
-    bill, totals = piece.bill, piece.totals
+    bill, totals = piece.actual[piece.whole].sum(axis=1), piece.totals[piece.whole]
     return np.array(
         [
             piece.known.sum(),

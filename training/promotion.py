@@ -72,8 +72,10 @@ def promote_version(tracking: Tracking, version: str, contest: Contest | None, d
     Raises UnknownVersionError or BundleError for a version that cannot be had.
     """
     if contest is None:
+        before = tracking.champion()
         export_champion(tracking, version, directory)
-        return Promotion(version, "promoted without a comparison")
+        known = {None: "there was no champion", version: "it was the champion before"}
+        return Promotion(version, known.get(before, "promoted without a comparison"))
     forecaster, metadata = loaded(tracking, version)
     forecasts = _forecasts(forecaster, metadata, contest) if tracking.champion() not in (None, version) else []
     return _decide(tracking, version, forecaster.name, forecasts, contest, directory)

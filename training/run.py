@@ -85,12 +85,22 @@ class _Work:
     cuts: tuple[int, ...]
     opened: Future[tuple[Tracking, str]]
     progress: Progress
+    order: list[str]
     networks: TrainedNetworks = field(default_factory=TrainedNetworks)
 
     @property
     def config(self) -> LstmConfig:
         """Sizes and training of networks."""
         return LstmConfig(**self.configuration.lstm.model_dump())
+
+    def tell(self, name: str, what: str, share: float) -> None:
+        """Say which model of how many is at what, and the share of it that is done."""
+        names = self.order
+        self.progress(f"{name} ({names.index(name) + 1} of {len(names)}): {what}", share)
+
+    def forecasting(self, name: str, done: int) -> None:
+        """Say from which origin of how many a model forecasts."""
+        self.tell(name, f"forecasting from origin {done + 1} of {len(self.cuts)}", done / len(self.cuts))
 
 
 def train(
@@ -104,8 +114,8 @@ def train(
     # A new store takes MLflow seconds of small writes: they pass while the first model is trained.
     with ThreadPoolExecutor(1) as pool:
         opened = pool.submit(_open, directory, configuration, panel, horizon, cuts)
-        work = _Work(panel, configuration, directory, horizon, cuts, opened, progress)
         order = sorted(configuration.models, key=lambda name: name not in NETWORKS)
+        work = _Work(panel, configuration, directory, horizon, cuts, opened, progress, order)
         try:
             trained = [_train_one(name, work) for name in order]
         except BaseException:
@@ -146,14 +156,14 @@ def _train_one(name: str, work: _Work) -> Trained:
     with tempfile.TemporaryDirectory(prefix="metercast-train-") as scratch:
         profile = Path(scratch) / "profile.txt"
         fit = _fitter(name, work, losses, held_back, profile)
-        tested = backtest(fit, work.panel, work.cuts, work.horizon)
+        tested = backtest(fit, work.panel, work.cuts, work.horizon, lambda done: work.forecasting(name, done))
         backtested = list(losses)
         losses.clear()
         held_back.clear()
         started = time.perf_counter()
         forecaster = fit(work.panel, work.horizon)
         train_s = time.perf_counter() - started
-        work.progress(f"{name}: registering", 0.0)
+        work.tell(name, "registering", 1.0)
         tracking, parent = work.opened.result()
         run_id = tracking.start(name, _parameters_of(forecaster, work), parent)
         log_backtest(tracking, run_id, tested)
@@ -163,7 +173,7 @@ def _train_one(name: str, work: _Work) -> Trained:
             tracking.log_file(run_id, profile)
         version = _register(tracking, run_id, forecaster, work, tested, Path(scratch))
         tracking.finish(run_id)
-    work.progress(f"{name}: done", 1.0)
+    work.tell(name, "done", 1.0)
     return Trained(name, version, run_id, tested, train_s, tuple(losses or backtested))
 
 
@@ -183,11 +193,16 @@ def _fitter(
         checked=lambda _check, loss: held_back.append(loss),
     )
 
+    stage = ""
+
     def step(share: float, loss: float) -> None:
         losses.append(loss)
-        work.progress(f"{name}: training, loss {loss:.3f}", share)
+        work.tell(name, f"{stage}, loss {loss:.3f}", share)
 
     def fit(panel: Panel, horizon: int) -> Forecaster:
+        nonlocal stage
+        stage = "training on all windows" if panel.windows == work.panel.windows else "training for the backtest"
+        work.tell(name, stage, 0.0)
         return fit_forecaster(name, panel, horizon, work.config, step, networks=work.networks, options=options)
 
     return fit

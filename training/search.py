@@ -21,9 +21,13 @@ from training.figures import search_figure
 from training.fingerprint import fingerprint
 from training.fit import fit_forecaster
 from training.tracking import Tracking
+from training.turns import turn
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of all trials that is done."""
+
+HEARTBEAT_S = 15
+"""A trial that has not been heard of for twice as long is over: its worker was killed."""
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -61,8 +65,8 @@ def search(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tracking = Tracking(directory, configuration.experiment)
-    study = study_of(panel, configuration, directory)
-    parent = _parent_run(study, panel, configuration, tracking)
+    study = study_of(panel, configuration, directory, tracking)
+    parent = str(study.user_attrs["run_id"])
     missing = configuration.trials - ended(study)
     if workers > 1 and missing > 1:
         from training.search_workers import run_workers
@@ -110,58 +114,64 @@ def objective_of(
     return objective
 
 
-def study_of(panel: Panel, configuration: TuneConfiguration, directory: Path, worker: int = 0) -> optuna.Study:
-    """The study of a configuration, made where it is missing; raises StudyMismatchError for one of other data."""
+def study_of(panel: Panel, configuration: TuneConfiguration, directory: Path, tracking: Tracking) -> optuna.Study:
+    """The study of a configuration, with the run that its trials are nested in; both are made where they are missing.
+
+    Raises StudyMismatchError for a study of other data.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    # A worker that was killed leaves a running trial; the heartbeat tells others that it will not end.
+    with turn(directory):
+        study = _opened(configuration, directory, tracking)
+        question = configuration.model_dump_json(exclude={"trials", "experiment", "study", "seed"})
+        asked = hashlib.sha256(f"{fingerprint(panel)} {question}".encode()).hexdigest()
+        if study.user_attrs.get("asked", asked) != asked:
+            raise StudyMismatchError(
+                f"study {configuration.study!r} in {directory} was made with other data or another configuration; "
+                "give this one a name of its own (study: ...)"
+            )
+        joined = int(study.user_attrs.get("joined", 0))
+        study.set_user_attr("asked", asked)
+        study.set_user_attr("joined", joined + 1)
+        if "run_id" not in study.user_attrs:
+            study.set_user_attr("run_id", _parent_run(panel, configuration, tracking))
+    # Whoever joins, at the same time or to resume, must not propose what another did.
+    seed = configuration.seed + 10_007 * joined
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=5)
+    return study
+
+
+def _opened(configuration: TuneConfiguration, directory: Path, tracking: Tracking) -> optuna.Study:
+    """A worker that was killed leaves a running trial; the heartbeat tells others, who end its run, that it is over."""
+
+    def over(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        run_id = trial.user_attrs.get("run_id")
+        if run_id is not None:
+            tracking.finish(str(run_id), "KILLED")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{directory.resolve() / 'optuna.db'}",
             engine_kwargs={"connect_args": {"timeout": 60}},
-            heartbeat_interval=60,
+            heartbeat_interval=HEARTBEAT_S,
+            heartbeat_stale_trial_callback=over,
         )
-        sampler = optuna.samplers.TPESampler(
-            seed=configuration.seed + _began(storage, configuration.study) + 10_007 * worker,
-            multivariate=True,
-            n_startup_trials=5,
-        )
-    study = optuna.create_study(
+    return optuna.create_study(
         storage=storage,
         study_name=configuration.study,
         load_if_exists=True,
         direction="minimize",
-        sampler=sampler,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
-    question = configuration.model_dump_json(exclude={"trials", "experiment", "study", "seed"})
-    asked = hashlib.sha256(f"{fingerprint(panel)} {question}".encode()).hexdigest()
-    before = study.user_attrs.get("asked")
-    if before is None:
-        study.set_user_attr("asked", asked)
-    elif before != asked:
-        raise StudyMismatchError(
-            f"study {configuration.study!r} in {directory} was made with other data or another configuration; "
-            "give this one a name of its own (study: ...)"
-        )
-    return study
 
 
-def _began(storage: optuna.storages.RDBStorage, name: str) -> int:
-    """How many trials were begun: a sampler that resumes must not propose its first values once more."""
-    known = {one.study_name: one._study_id for one in storage.get_all_studies()}
-    return len(storage.get_all_trials(known[name], deepcopy=False)) if name in known else 0
-
-
-def _parent_run(study: optuna.Study, panel: Panel, configuration: TuneConfiguration, tracking: Tracking) -> str:
-    """The run that all trials of a study are nested in, made by whoever comes first."""
-    known = study.user_attrs.get("run_id")
-    if known is not None:
-        return str(known)
+def _parent_run(panel: Panel, configuration: TuneConfiguration, tracking: Tracking) -> str:
+    """A run for all trials of a study to be nested in."""
     parameters = {"model": configuration.model, "metric": configuration.metric, "data": fingerprint(panel)}
     run_id = tracking.start(f"study {configuration.study}", parameters)
     tracking.log_document(run_id, configuration.model_dump(mode="json"), "configuration.json")
-    study.set_user_attr("run_id", run_id)
     return run_id
 
 
@@ -208,6 +218,9 @@ def ended(study: optuna.Study) -> int:
 
 
 def _found(study: optuna.Study, configuration: TuneConfiguration, tracking: Tracking, parent: str) -> Search:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
     trials = study.get_trials(deepcopy=False)
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     if not completed:

@@ -55,8 +55,8 @@ def run_workers(
         for _ in range(workers):
             left.put(False)
         processes = [
-            context.Process(target=_work, args=(number, left, rest, values, horizon, configuration, directory))
-            for number in range(1, workers + 1)
+            context.Process(target=_work, args=(left, rest, values, horizon, configuration, directory))
+            for _ in range(workers)
         ]
         for process in processes:
             process.start()
@@ -89,7 +89,6 @@ def _end(processes: list[SpawnProcess]) -> None:
 
 
 def _work(
-    number: int,
     left: SimpleQueue[bool],
     rest: Panel,
     values: Path,
@@ -102,8 +101,9 @@ def _work(
     warnings.simplefilter("ignore")
     try:
         panel = taken_over(rest, values)
-        study = study_of(panel, configuration, directory, number)
-        objective = objective_of(study, panel, horizon, configuration, Tracking(directory, configuration.experiment))
+        tracking = Tracking(directory, configuration.experiment)
+        study = study_of(panel, configuration, directory, tracking)
+        objective = objective_of(study, panel, horizon, configuration, tracking)
         while left.get():
             study.optimize(objective, n_trials=1)
     except KeyboardInterrupt:

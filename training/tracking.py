@@ -24,6 +24,8 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
+from training.local_store import ARTIFACTS, local_store  # noqa: E402
+
 MODEL = "metercast-forecaster"
 """The registered model; each trained forecaster is a version of it, told apart by the tag ``kind``."""
 
@@ -48,11 +50,11 @@ class Tracking:
     def __init__(self, directory: Path, experiment: str = "metercast") -> None:
         """Open the store, making it and the experiment where they are missing."""
         server = os.environ.get("MLFLOW_TRACKING_URI")
-        self.uri = server or f"sqlite:///{directory.resolve() / 'mlflow.db'}"
         directory.mkdir(parents=True, exist_ok=True)
+        self.uri = server or local_store(directory)
         # Not mlflow.set_tracking_uri: it writes the variable read above, and the next directory would land here.
         self._client = MlflowClient(self.uri, self.uri)
-        self._local = None if server else directory.resolve() / "mlartifacts"
+        self._local = None if server else directory.resolve() / ARTIFACTS
         self._experiment_id = self._experiment(experiment)
 
     def start(
@@ -152,16 +154,21 @@ class Tracking:
         return f"there are {listed}" if versions else "nothing has been trained yet; run `metercast train`"
 
     def _experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
         location = self._local.as_uri() if self._local is not None else None
-        return str(self._client.create_experiment(name, artifact_location=location))
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifact_location=location))
+            except MlflowException:  # another command may have come first
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def _register(self, kind: str, run_id: str, artifact_uri: str) -> str:
         try:
-            self._client.get_registered_model(MODEL)
-        except MlflowException:
             self._client.create_registered_model(MODEL)
+        except MlflowException:  # raises what is wrong unless it is there already
+            self._client.get_registered_model(MODEL)
         version = self._client.create_model_version(MODEL, f"{artifact_uri}/{ARTIFACT}", run_id, tags={"kind": kind})
         return str(version.version)

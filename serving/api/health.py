@@ -10,8 +10,12 @@ from fastapi.responses import PlainTextResponse
 from serving.api.dependencies import PlatformDependency
 from serving.api.problems import ProblemError
 from serving.api.security import Caller, needs
+from serving.platform import Platform
 
 router = APIRouter(tags=["health"])
+
+Row = tuple[str, str, str, Any]
+"""Name, kind, meaning and value of a figure."""
 
 
 @router.get("/healthz")
@@ -35,7 +39,7 @@ def get_metrics(request: Request, platform: PlatformDependency, principal: Calle
     if not principal.vendor:
         raise ProblemError(403, "these figures are of all tenants; a vendor's key is needed")
     status = platform.worker.status()
-    rows = (
+    rows: list[Row] = [
         ("metercast_events_accepted_total", "counter", "Events made durable", platform.committer.accepted_events),
         ("metercast_events_duplicate_total", "counter", "Events received again", platform.committer.duplicate_events),
         ("metercast_events_late_total", "counter", "Windows revised by late events", status["late_events"]),
@@ -61,7 +65,29 @@ def get_metrics(request: Request, platform: PlatformDependency, principal: Calle
         ),
         ("metercast_estimates_cached_total", "counter", "Estimates answered from memory", platform.estimates.hits),
         ("metercast_estimates_computed_total", "counter", "Estimates computed", platform.estimates.misses),
-    )
+    ]
+    rows += _accuracy(platform)
     lines = [f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}" for name, kind, about, value in rows]
     lines += request.app.state.requests.lines()
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _accuracy(platform: Platform) -> list[Row]:
+    """The champion's rolling loss beside its backtest's, NaN before they are known, and whether it has drifted."""
+    drift = platform.drift.verdict()
+    loss, reference = (drift.loss, drift.reference) if drift is not None else (None, None)
+    return [
+        ("metercast_model_loss", "gauge", "Scaled pinball loss of the champion over its latest origins", _told(loss)),
+        ("metercast_model_loss_reference", "gauge", "The same loss in the champion's backtest", _told(reference)),
+        (
+            "metercast_model_drifted",
+            "gauge",
+            "Whether the champion surely forecasts worse than in its backtest: train anew",
+            int(drift is not None and drift.status == "drifted"),
+        ),
+    ]
+
+
+def _told(value: float | None) -> str:
+    """A figure as Prometheus takes it."""
+    return "NaN" if value is None else f"{value:.6g}"

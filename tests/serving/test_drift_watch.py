@@ -102,6 +102,13 @@ def test_the_api_and_the_page_tell_it(tmp_path: Path) -> None:
             assert time.monotonic() < until, found
             time.sleep(0.2)
         assert {row["user"] for row in found["series"]} == set(USERS)
+        assert "configs/train/demo.yaml" in found["suggestion"], "that which trains on windows of 1 s"
+        figures = dict(
+            line.split() for line in client.get("/metrics").text.splitlines() if "metercast_model" in line[:15]
+        )
+        assert figures["metercast_model_drifted"] == "1"
+        assert float(figures["metercast_model_loss"]) == pytest.approx(found["loss"], rel=1e-4)
+        assert float(figures["metercast_model_loss_reference"]) == 0.75
         admin = client.post("/v1/keys", json={"name": "root", "scopes": ["admin"]}).json()["key"]
         client.headers["Authorization"] = f"Bearer {admin}"
         scopes = ["usage:read", "estimates:read"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -9,6 +12,7 @@ from models.forecasters.lstm import LstmConfig
 from tests.models.forecasters.test_conformance import make_panel
 from training.fit import fit_forecaster
 from training.memory import TrainedNetworks
+from training.trainer import TrainerOptions
 
 CONFIG = LstmConfig(hidden=8, context_seasons=2, batch_size=16, steps=5)
 
@@ -22,16 +26,27 @@ def test_a_seed_decides_the_weights() -> None:
     assert not np.array_equal(runs[0], other)
 
 
-def test_lstm_and_ensemble_share_what_was_trained() -> None:
+def test_lstm_and_ensemble_share_what_was_trained(tmp_path: Path) -> None:
     """The ensemble's member is the LSTM trained before it, and the ensemble forecasts as if it had trained its own."""
-    panel, networks, steps = make_panel(), TrainedNetworks(), []
-    for name in ("lstm", "ensemble"):
-        model = fit_forecaster(name, panel, 6, CONFIG, lambda share, _loss: steps.append(share), networks=networks)
-    assert len(steps) == CONFIG.steps, "one training for both"
-    alone = fit_forecaster("ensemble", panel, 6, CONFIG)
-    np.testing.assert_array_equal(model.quantiles(panel, 6), alone.quantiles(panel, 6))
-    fit_forecaster("lstm", panel.until(panel.windows - 6), 6, CONFIG, lambda s, _l: steps.append(s), networks=networks)
-    assert len(steps) == 2 * CONFIG.steps, "other data is trained anew"
+    panel, networks = make_panel(), TrainedNetworks()
+    trained, told = [], {}
+    for name, part in (("lstm", panel), ("ensemble", panel), ("again", panel.until(panel.windows - 6))):
+        told[name] = []
+        options = TrainerOptions(profile=tmp_path / name)
+        kind = "lstm" if name == "again" else name
+        collect = functools.partial(_collect, told[name])
+        model = fit_forecaster(kind, part, 6, CONFIG, collect, networks=networks, options=options)
+        trained += [name] if (tmp_path / name).is_file() else []
+        if name == "ensemble":
+            alone = fit_forecaster("ensemble", panel, 6, CONFIG)
+            np.testing.assert_array_equal(model.quantiles(panel, 6), alone.quantiles(panel, 6))
+    assert trained == ["lstm", "again"], "one training for both; other data is trained anew"
+    assert told["lstm"] == told["ensemble"] != told["again"], "whoever shares a network has its losses too"
+    assert len(told["lstm"]) == CONFIG.steps
+
+
+def _collect(losses: list[float], _share: float, loss: float) -> None:
+    losses.append(loss)
 
 
 def test_threads_are_given_back() -> None:

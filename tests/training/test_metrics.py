@@ -37,6 +37,16 @@ def test_missing_actuals_do_not_count() -> None:
     assert found.coverage == 1.0
 
 
+def test_bills_count_where_all_of_them_is_known() -> None:
+    """A total is not wrong because a window of it was not measured; without any whole bill there is no figure."""
+    past, whole, gap = np.array([[0.0, 1.0, 2.0, 3.0]] * 2), [10.0, 10.0], [10.0, np.nan]
+    forecast = _forecast(np.array([[10.0, 12.0], [10.0, 12.0]]), 4.0)
+    found = accuracy([past], [np.array([whole, gap])], [forecast], season=2)
+    assert found.bill_wape == pytest.approx(2 / 20)
+    assert found.bill_coverage == 1.0
+    assert np.isnan(accuracy([past], [np.array([gap, gap])], [forecast], season=2).bill_wape)
+
+
 def test_pinball_at_the_median_is_the_absolute_error() -> None:
     """The factor of two makes it so."""
     loss = pinball(np.array([3.0]), np.full((1, len(LEVELS)), 5.0))

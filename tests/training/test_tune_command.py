@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -86,6 +89,51 @@ def test_workers_share_one_study(config: Path, capsys: pytest.CaptureFixture[str
     assert len({run.data.params["learning_rate"] for run in runs if "learning_rate" in run.data.params}) == 4
     files = {file.path for file in client.list_artifacts(found["run_id"])}
     assert {"configuration.json", "best.json", "search.png"} <= files
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_make_one_study(config: Path) -> None:
+    """Neither finds half a store, both work on one study in one run, and they propose different values."""
+    data = config.parent / "data"
+    command = [sys.executable, "-m", "metercast.command", "tune", str(config), "--data", str(data), "--trials", "4"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
+    trials = [client.get_run(run_id) for run_id in _trials(client)]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in trials}) == 1
+    assert len(trials) in (4, 5), "both may begin the last one"
+    assert len({run.data.params["learning_rate"] for run in trials}) == len(trials)
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_killed_command_is_closed_by_the_next(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run does not look as if it went on for ever, and it does not count as one of the trials."""
+    data = with_store(config.parent / "data")
+    config.write_text(config.read_text().replace("steps: 4", "steps: 400, passes: 1000"))
+    arguments = [str(config), "--data", str(data), "--trials", "1", "--json"]
+    killed = subprocess.Popen([sys.executable, "-m", "metercast.command", "tune", *arguments])
+    client = MlflowClient(f"sqlite:///{data / 'mlflow.db'}")
+    while not (begun := _trials(client)) or "holdout_loss" not in client.get_run(begun[0]).data.metrics:
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    monkeypatch.setattr("training.search.HEARTBEAT_S", 1)
+    time.sleep(2.5)
+    assert tune(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["completed"], found["failed"]) == (1, 1)
+    assert client.get_run(begun[0]).info.status == "KILLED"
+
+
+def _trials(client: MlflowClient) -> list[str]:
+    """Runs of trials; none while there is no experiment."""
+    experiment = client.get_experiment_by_name("tuning")
+    runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
+    return [run.info.run_id for run in runs if "mlflow.parentRunId" in run.data.tags]
 
 
 def test_a_study_of_other_data_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,10 @@ def main(argv: list[str]) -> int:
         with _progress() as bar:
             task = bar.add_task("starting", total=1.0)
             run = train(
-                panel, configuration, args.data, lambda what, done: bar.update(task, description=what, completed=done)
+                panel,
+                configuration,
+                args.data,
+                lambda what, done: bar.update(task, description=what, completed=min(done, 0.99)),
             )
     except (ConfigurationError, NoDataError, ValueError) as error:
         print(f"metercast train: {error}", file=sys.stderr)
