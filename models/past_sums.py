@@ -116,7 +116,7 @@ def spans(lengths: tuple[int, ...]) -> Index:
 
 
 def _foretold(values: Array, season: int, horizon: int, stretches: Index, origins: Index) -> Array:
-    """Sums that came after each origin, then what each stretch foretold: (1 + stretches, series, origins), NaN unknown."""
+    """Sums that came after each origin, then what stretches foretold (1 + stretches, series, origins); NaN: unknown."""
     series, end = len(values), values.shape[1] - horizon
     phases = np.bincount(np.arange(horizon) % season, minlength=season).astype(np.float64)
     if _kernels is not None:
