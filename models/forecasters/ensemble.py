@@ -149,7 +149,7 @@ class Ensemble:
         A member is asked only for the series in which it has a say. The mixture is as wide as it had to be lately.
         """
         learnt = online.learn_many(panel, horizon, self._asking)
-        switches = switching(panel.values)
+        switches = switching(panel.values, panel.season)
         order, weights = heaviest(weights_by_kind(learnt.losses, online.names, switches))
         parts: list[Array] = []
         places = np.zeros((*order.shape, 2), dtype=np.int64)
