@@ -29,9 +29,9 @@ class Lowered:
     @classmethod
     def of(cls, past: Panel) -> Self:
         """The zeros that fit what is known before the first origin."""
-        low = np.nanmin(past.values, axis=1, initial=np.inf)
-        high = np.nanmax(past.values, axis=1, initial=-np.inf)
-        return cls(np.where(low < 0, ROOM * (high - np.minimum(low, high)) - low, 0.0))
+        low = np.nanmin(past.values, axis=1, initial=0.0)  # 0 where nothing is known or nothing is negative
+        high = np.nanmax(past.values, axis=1, initial=-np.inf, where=low[:, None] < 0)
+        return cls(np.where(low < 0, ROOM * (high - low) - low, 0.0))
 
     def lifted(self, panel: Panel) -> Panel:
         """A panel counted from these zeros; the same panel where none is lower."""
