@@ -41,8 +41,8 @@ def online_factor(inside: Array, count: Array) -> Array:
     """Factors (series,) on distances from the median, by how many of ``count`` windows were ``inside`` P10 to P90.
 
     A normal distribution that covered as much as was seen, with `PRIOR_WINDOWS` of 80 % beside it, covers 80 % with it.
-    The counts grow with every window that ends, so widths follow a series whose errors change (adaptive conformal
-    inference: Gibbs & Candes, 2021).
+    The counts grow with every window that ends, so widths follow a series whose errors change, as in adaptive conformal
+    inference (Gibbs & Candes, 2021); the step here is that of a normal distribution, shrunk to none.
     """
     promised = LEVELS[-1] - LEVELS[0]
     share = (inside + PRIOR_WINDOWS * promised) / (count + PRIOR_WINDOWS)

@@ -47,7 +47,6 @@ STEADY = Judging(8.0, 0.85, {"lstm": 3.0})
 SWITCHING = Judging(16.0, 0.5, {"lstm": 3.0, "markov": 3.0})
 """For those that do (`models.switching`): they are alike, so less is each series' own and losses count for more."""
 
-
 ALONE = Judging(8.0, 1.0, STEADY.priors)
 """For a series of which no others are known."""
 
